@@ -1,0 +1,44 @@
+# Everything runs in .venv, which is made on first use and brought up to date when pyproject.toml
+# changes. Needed beforehand: make, and Python >= 3.11 with its venv module.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help: ## show this list
+	@echo "make targets:"
+	@sed -n 's/^\([a-z][a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "momentc needs Python 3.11 or newer; say which: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $(STAMP)
+
+demo: $(STAMP) ## compress the sample photograph, verify it, draw it (demo/)
+	@mkdir -p $(DEMO)
+	$(BIN)/momentc compress sample_data/photograph.h5 --k 5 --target 1000 --force -o $(DEMO)/photograph.momentc.h5
+	$(BIN)/momentc verify-moments sample_data/photograph.h5 $(DEMO)/photograph.momentc.h5
+	$(BIN)/python sample_data/demo_picture.py sample_data/photograph.h5 $(DEMO)/photograph.momentc.h5 $(DEMO)/compressed_photograph.png
+	@echo "The picture is $(DEMO)/compressed_photograph.png"
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP) ## time the main operations
+	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
+
+clean: ## remove .venv, caches and the demo's files
+	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
