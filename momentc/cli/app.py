@@ -1,0 +1,82 @@
+"""The program: its commands, ``--help`` and ``--version``."""
+
+from typing import Annotated, Any
+
+import typer
+
+from momentc.cli.compress import HELP as COMPRESS_HELP
+from momentc.cli.compress import compress
+from momentc.cli.guard import GuardedGroup
+from momentc.cli.info import HELP as INFO_HELP
+from momentc.cli.info import info
+from momentc.cli.verify_moments import HELP as VERIFY_HELP
+from momentc.cli.verify_moments import verify_moments
+
+__all__ = ["app", "build_command"]
+
+HELP = """\b
+Examples:
+  momentc compress data.h5 --k 5 --target 1000     writes data.momentc.h5
+  momentc verify-moments data.h5 data.momentc.h5   compares the moments, exit code 0 or 5
+  momentc info data.momentc.h5                     says what a file holds
+
+Keep a few rows of an array, with new weights, so that all moments of the rows up to order k stay
+exactly as they were. Results go to stdout, everything else to stderr.
+
+\b
+Exit codes:
+  0  done, and the moments were checked on what was written
+  1  a bug in momentc
+  2  wrong usage
+  3  the input cannot be used
+  4  the request cannot be met: says which k or target could be
+  5  verification failed
+  6  the output was not written
+  7  over the memory budget
+"""
+
+# Widths come from the terminal; help that is only ever 80 columns wide wraps the examples.
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+app = typer.Typer(
+    name="momentc",
+    cls=GuardedGroup,
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings=SETTINGS,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"momentc {version('momentc')}")
+        raise typer.Exit
+
+
+@app.callback()
+def momentc(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options that stand before the command."""
+
+
+COMMANDS = (
+    ("compress", compress, COMPRESS_HELP, "Keep a few rows, with weights, and all moments."),
+    ("verify-moments", verify_moments, VERIFY_HELP, "Compare the moments of two files."),
+    ("info", info, INFO_HELP, "Say what a file holds."),
+)
+for _name, _function, _help, _short in COMMANDS:
+    app.command(_name, help=_help, short_help=_short, context_settings=SETTINGS)(_function)
+
+
+def build_command() -> Any:
+    """Return the program as one callable command."""
+    return typer.main.get_command(app)

@@ -1,0 +1,176 @@
+"""``momentc compress``: parse, one call of the library, render."""
+
+from typing import Annotated
+
+import typer
+
+from momentc.cli import options as opt
+from momentc.cli.console import Console
+from momentc.cli.environment import prepare
+from momentc.cli.render import compression_facts, order_table, plan_facts
+from momentc.cli.text import parse_size
+from momentc.errors import UsageError, VerificationError
+
+__all__ = ["HELP", "compress"]
+
+HELP = """\b
+Examples:
+  momentc compress data.h5 --k 5 --target 1000
+  momentc compress data.h5:/grp/x -k 3 -n 500 --weights /grp/mass -o small.npz
+  cat x.npy | momentc compress - -k 3 -n 500 -o - > small.npz
+
+Keep TARGET rows of INPUT, with weights, and all moments up to order K.
+
+The input is never changed. The moments are checked on what was written; if they miss the
+tolerance nothing is left and the exit code is 5.
+"""
+
+STDOUT = "-"
+
+
+def compress(
+    context: typer.Context,
+    location: Annotated[
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help=".npy, .npz or .h5 file, file.h5:/dataset, or - for the standard input.",
+            show_default=False,
+        ),
+    ],
+    k: Annotated[int, typer.Option("--k", "-k", metavar="INT", help="Moment order to match.")] = 5,
+    target: Annotated[
+        int, typer.Option("--target", "-n", metavar="INT", help="Objects to keep.")
+    ] = 1000,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="File to write, .h5 or .npz; - is stdout. Default: data.h5 -> data.momentc.h5, "
+            "data.npy or data.npz -> data.momentc.npz.",
+        ),
+    ] = None,
+    dataset: opt.Dataset = None,
+    weights: opt.Weights = None,
+    columns: opt.Columns = None,
+    threads: opt.Threads = 0,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory",
+            "-M",
+            metavar="SIZE",
+            help="Memory budget, as 500M, 4G or 4GiB; a run that needs more does not start. "
+            "Default: what is free.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="INT", help="Seed, recorded in the output.")
+    ] = 0,
+    tolerance: opt.Tolerance = 1e-10,
+    nan: opt.NanPolicy = "error",
+    allow_lossy: opt.AllowLossy = False,
+    allow_external: opt.AllowExternal = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Read headers only; say what would be done and needed."),
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", "-f", help="Overwrite an existing output (never the input)."),
+    ] = False,
+    keep_going: Annotated[
+        bool,
+        typer.Option(
+            "--keep-going",
+            help="Write the result even if the tolerance is missed, marked as not ok; exit code 5.",
+        ),
+    ] = False,
+    report: Annotated[
+        str | None,
+        typer.Option(
+            "--report",
+            metavar="PATH",
+            help="File for the report. Default: beside the output, data.momentc.report.json.",
+        ),
+    ] = None,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    no_progress: opt.NoProgress = False,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Keep TARGET rows of INPUT, with weights, and all moments up to order K."""
+    console = Console(
+        context,
+        quiet=quiet,
+        verbose=verbose,
+        no_progress=no_progress,
+        as_json=as_json,
+        result_on_stdout=output == STDOUT and not dry_run,
+    )
+    _check_stdout(output, as_json=as_json, dry_run=dry_run)
+    threads = prepare(threads)
+    from momentc.files.jobs import CompressJob, InputChoice
+    from momentc.options import CompressOptions
+
+    job = CompressJob(
+        source=InputChoice(
+            location=location,
+            dataset=dataset,
+            weights=weights,
+            columns=columns,
+            nan=nan,  # type: ignore[arg-type]  # InputChoice checks the word
+            allow_lossy=allow_lossy,
+            allow_external=allow_external,
+        ),
+        options=CompressOptions(
+            k=k, target=target, seed=seed, threads=threads, tolerance=tolerance
+        ),
+        output=output,
+        report=report,
+        memory=None if memory is None else parse_size(memory),
+        force=force,
+        keep_going=keep_going,
+    )
+    if dry_run:
+        from momentc.files.plan import plan_compress
+
+        plan = plan_compress(job)
+        console.result(plan.as_json(), plan_facts(plan))
+        plan.check_memory()
+        return
+
+    from momentc.files.compress import compress_file
+
+    with console.progress(floor=target) as progress:
+        outcome = compress_file(job, progress=progress)
+    for sentence in outcome.notes:
+        console.note(sentence)
+    for stage, seconds in outcome.content["stages"].items():
+        console.detail(f"{seconds:9.3f} s  {stage}")
+    console.result(outcome.content, compression_facts(outcome), order_table(outcome.content))
+    if not outcome.ok:
+        raise VerificationError(
+            f"{outcome.output}: written as --keep-going asks, but its moments miss the tolerance "
+            f"{tolerance:.1e}; it is marked as not ok"
+        )
+
+
+def _check_stdout(output: str | None, *, as_json: bool, dry_run: bool) -> None:
+    """Stdout takes one thing at a time, and a terminal takes no binary data."""
+    if output != STDOUT or dry_run:
+        return
+    if as_json:
+        raise UsageError(
+            "--output - and --json both want the standard output; write the report to a file "
+            "with --report FILE"
+        )
+    import sys
+
+    if sys.stdout.isatty():
+        raise UsageError(
+            "the result is binary and the standard output is a terminal; name a file with "
+            "--output, or redirect: momentc compress ... -o - > small.npz"
+        )

@@ -1,0 +1,154 @@
+"""The two streams: results on stdout, everything else on stderr; how much of it is said.
+
+| level | stdout | stderr |
+| --- | --- | --- |
+| ``-q`` | nothing but ``--json`` | errors |
+| default | the result's table | errors, notes, progress |
+| ``-v`` | the result's table | the same, times by stage, and tracebacks |
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from momentc.cli.guard import VERBOSE
+from momentc.cli.progress import LineProgress, NoProgress, Progress, RichProgress
+
+__all__ = ["Console", "Table"]
+
+Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]  # title, head, rows
+
+
+class Console:
+    """Says what a command has to say, as loud as its options want it.
+
+    Parameters
+    ----------
+    context : typer.Context
+        The command's context; learns whether tracebacks are wanted.
+    quiet, verbose, no_progress, as_json : bool
+        The options of the same names.
+    result_on_stdout : bool
+        Stdout carries the result itself (``-o -``), so no table may go there.
+    """
+
+    def __init__(
+        self,
+        context: typer.Context,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        no_progress: bool = False,
+        as_json: bool = False,
+        result_on_stdout: bool = False,
+    ) -> None:
+        context.meta[VERBOSE] = verbose
+        self.quiet = quiet
+        self.verbose = verbose
+        self._as_json = as_json
+        self._has_stdout = not result_on_stdout
+        self._wants_progress = not (quiet or no_progress)
+
+    def progress(self, *, floor: int = 0) -> Progress:
+        """Progress for this terminal: moving bars, or a line every half minute, or nothing.
+
+        A stage that counts what is left ends at `floor`.
+        """
+        if not self._wants_progress:
+            return NoProgress()
+        if _is_capable(sys.stderr):
+            return RichProgress(floor=floor)
+        return LineProgress(sys.stderr, floor=floor)
+
+    def note(self, sentence: str) -> None:
+        """Say something that the user should know, unless told to be quiet."""
+        if not self.quiet:
+            print(f"momentc: note: {sentence}", file=sys.stderr, flush=True)
+
+    def detail(self, sentence: str) -> None:
+        """Say something that only ``-v`` asks for."""
+        if self.verbose:
+            print(f"momentc: {sentence}", file=sys.stderr, flush=True)
+
+    def result(
+        self,
+        report: dict[str, Any],
+        facts: Sequence[tuple[str, str]],
+        table: Table | None = None,
+    ) -> None:
+        """Put the result on stdout: the report as JSON, or facts and a table for a person."""
+        if not self._has_stdout:
+            return
+        if self._as_json:
+            print(json.dumps(report, indent=2, sort_keys=True, allow_nan=False), flush=True)
+        elif not self.quiet:
+            if _is_capable(sys.stdout):
+                _print_rich(facts, table)
+            else:
+                _print_plain(facts, table)
+            sys.stdout.flush()
+
+
+def _is_capable(stream: Any) -> bool:
+    """A terminal that may be painted: NO_COLOR and TERM=dumb ask for plain lines."""
+    return bool(
+        stream.isatty()
+        and os.environ.get("TERM", "dumb") not in {"", "dumb"}
+        and not os.environ.get("NO_COLOR")
+    )
+
+
+def _print_plain(facts: Sequence[tuple[str, str]], table: Table | None) -> None:
+    """Aligned columns of plain text, the form that pipes and logs get."""
+    width = max(len(name) for name, _ in facts)
+    for name, text in facts:
+        print(f"{name:<{width}}  {text}".rstrip())
+    if table is None:
+        return
+    title, head, rows = table
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    print(f"\n{title}")
+    for row in (head, *rows):
+        cells = [cell.rjust(size) for cell, size in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
+
+
+def _print_rich(facts: Sequence[tuple[str, str]], table: Table | None) -> None:
+    """Print the same facts with colour and rules."""
+    from rich import box
+    from rich.console import Console as RichConsole
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = RichConsole(file=sys.stdout, highlight=False)
+    grid = RichTable.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, text in facts:
+        grid.add_row(Text(name), _coloured(text))
+    console.print(grid)
+    if table is None:
+        return
+    title, head, rows = table
+    drawn = RichTable(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for name in head:
+        drawn.add_column(Text(name), justify="right", no_wrap=True)
+    for row in rows:
+        drawn.add_row(*(_coloured(cell) for cell in row))
+    console.print(drawn)
+
+
+def _coloured(text: str) -> Any:
+    """Green for what holds, red for what does not; user's text is never read as markup."""
+    from rich.text import Text
+
+    style = {"ok": "green", "FAILED": "bold red"}
+    last = text.rsplit(maxsplit=1)[-1] if text.split() else ""
+    drawn = Text(text)
+    if last in style:
+        drawn.stylize(style[last], len(text) - len(last))
+    return drawn

@@ -1,0 +1,105 @@
+"""The options, each defined once: the same flag means the same thing in every command."""
+
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "AllowExternal",
+    "AllowLossy",
+    "AsJson",
+    "Columns",
+    "Dataset",
+    "NanPolicy",
+    "NoProgress",
+    "Quiet",
+    "Threads",
+    "Tolerance",
+    "Verbose",
+    "Weights",
+]
+
+Dataset = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        "-d",
+        metavar="PATH",
+        help="HDF5 dataset or npz member; needed only if the file holds more than one candidate.",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        "-w",
+        metavar="PATH",
+        help="Weights of the rows: a dataset of the same file, or another file. Default: all 1.",
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="LIST",
+        help="Columns whose moments are matched, as 0,1,4:7; the others are carried along.",
+    ),
+]
+Threads = Annotated[
+    int,
+    typer.Option(
+        "--threads",
+        "-T",
+        metavar="INT",
+        help="Threads to use; 0 is all that this process may use.",
+        show_default=True,
+    ),
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(
+        "--tol",
+        metavar="FLOAT",
+        help="Largest moment error that passes, in the frame where every column is in [-1, 1].",
+        show_default=True,
+    ),
+]
+NanPolicy = Annotated[
+    str,
+    typer.Option(
+        "--nan",
+        metavar="error|drop",
+        help="Rows with NaN or infinity: refuse the input, or drop and count them.",
+        show_default=True,
+    ),
+]
+AllowLossy = Annotated[
+    bool,
+    typer.Option(
+        "--allow-lossy",
+        help="Accept numbers that float64 cannot hold exactly (integers beyond 2^53).",
+    ),
+]
+AllowExternal = Annotated[
+    bool,
+    typer.Option(
+        "--allow-external",
+        help="Follow HDF5 links, storage and virtual datasets into other files.",
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Say nothing but errors (and --json)."),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Say more: times by stage, tracebacks of errors."),
+]
+NoProgress = Annotated[
+    bool,
+    typer.Option("--no-progress", help="Show no progress."),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json", help="Print the report as one JSON object on stdout."),
+]

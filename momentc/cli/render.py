@@ -1,0 +1,162 @@
+"""Reports as facts and tables for a person."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from momentc.cli.console import Table
+from momentc.cli.text import format_bytes, format_count, format_error, format_seconds
+
+if TYPE_CHECKING:
+    from momentc.files.jobs import JobReport
+    from momentc.files.plan import CompressPlan
+
+__all__ = ["comparison_facts", "compression_facts", "info_facts", "order_table", "plan_facts"]
+
+Facts = list[tuple[str, str]]
+
+
+def compression_facts(outcome: "JobReport") -> Facts:
+    """Return the summary of a finished compression."""
+    content = outcome.content
+    n_in, n_out = content["n_points"], content["n_kept"]
+    facts = [
+        ("input", content["input"]["name"]),
+        ("output", str(outcome.output)),
+        ("objects", f"{format_count(n_in)} -> {format_count(n_out)}  ({_ratio(n_in, n_out)})"),
+        ("moments", _moments(content)),
+        ("moment error", _verdict(content)),
+        (
+            "time",
+            f"{format_seconds(content['seconds'])}  "
+            f"({format_count(round(content['objects_per_second']))} objects a second)",
+        ),
+        ("peak memory", format_bytes(content["peak_memory"])),
+    ]
+    if outcome.report_path is not None:
+        facts.append(("report", outcome.report_path))
+    return facts
+
+
+def comparison_facts(content: dict[str, Any]) -> Facts:
+    """Return the summary of a comparison of two files."""
+    n_in, n_out = content["n_points"]
+    weight_in, weight_out = content["total_weight"]
+    kept = {True: "yes", False: "no FAILED", None: "not known (the index is of another array)"}
+    return [
+        ("original", content["original"]),
+        ("compressed", content["compressed"]),
+        ("objects", f"{format_count(n_in)} -> {format_count(n_out)}  ({_ratio(n_in, n_out)})"),
+        ("total weight", f"{weight_in:.17g} -> {weight_out:.17g}"),
+        ("moments", _moments(content)),
+        ("kept rows are rows of the original", kept[content["rows_are_kept"]]),
+        ("moment error", _verdict(content)),
+        ("time", format_seconds(content["seconds"])),
+    ]
+
+
+def plan_facts(plan: "CompressPlan") -> Facts:
+    """Return the summary of what a compression would do."""
+    weights = "with weights" if plan.weighted else "without weights"
+    facts = [
+        ("input", f"{plan.input}, {plan.dtype}, {weights}"),
+        ("objects", f"{format_count(plan.n_rows)} -> {format_count(plan.target)}"),
+        ("columns", format_count(plan.n_columns)),
+        (
+            "moments",
+            f"{format_count(plan.n_moments)} of order 0 to {plan.k} (fewer if columns depend on "
+            "each other)",
+        ),
+        ("memory", f"{format_bytes(plan.memory_needed)} of {format_bytes(plan.memory_budget)}"),
+        ("passes", f"{plan.passes} over the input"),
+        ("time", f"roughly {format_seconds(plan.seconds)}"),
+        ("output", plan.output),
+    ]
+    if plan.report is not None:
+        facts.append(("report", plan.report))
+    if plan.copies_through:
+        facts.append(("note", "the input has no more rows than the target: all would be kept"))
+    elif plan.target_may_be_low:
+        facts.append(
+            ("note", "the target is below the number of moments: it will do only if columns depend")
+        )
+    return facts
+
+
+def info_facts(content: dict[str, Any]) -> Facts:
+    """Return the summary of a file."""
+    facts = [("file", content["name"])]
+    if content["kind"] == "array":
+        return [
+            *facts,
+            ("holds", "an array"),
+            ("rows", format_count(content["n_rows"])),
+            ("columns", format_count(content["n_columns"])),
+            ("dtype", content["dtype"]),
+            ("weights", "yes" if content["weighted"] else "no"),
+        ]
+    made_from = content["input"]
+    return [
+        *facts,
+        ("holds", f"a compressed array (momentc {content['momentc']})"),
+        ("made from", f"{made_from['name']}, {made_from['dtype']}, {made_from['fingerprint']}"),
+        (
+            "objects",
+            f"{format_count(content['n_points'])} -> {format_count(content['n_kept'])}  "
+            f"({_ratio(content['n_points'], content['n_kept'])})",
+        ),
+        ("columns", f"{content['n_columns']} ({len(content['columns'])} matched)"),
+        ("total weight", f"{content['total_weight']:.17g}"),
+        ("moments", _moments(content)),
+        ("seed", str(content["seed"])),
+        ("moment error", _verdict(content)),
+        ("checksum", f"{content['checksum']} ok"),
+        *(("note", note) for note in content["notes"]),
+    ]
+
+
+def order_table(content: dict[str, Any]) -> Table | None:
+    """Return the errors order by order; None for a report without errors."""
+    if "error" not in content:
+        return None
+    rows = [
+        (
+            str(order),
+            format_error(error),
+            format_error(relative),
+            _order_verdict(order, error, content),
+        )
+        for order, (error, relative) in enumerate(
+            zip(content["error"], content["relative_error"], strict=True)
+        )
+    ]
+    return ("Error by order", ("order", "in the frame", "relative", ""), rows)
+
+
+def _order_verdict(order: int, error: float | None, content: dict[str, Any]) -> str:
+    if order <= content["k"]:
+        return "ok" if error is not None and error <= content["tolerance"] else "FAILED"
+    return "matched too" if order <= content.get("matched_order", -1) else "not matched"
+
+
+def _verdict(content: dict[str, Any]) -> str:
+    """Return the worst error of the orders asked for, and whether that is good enough."""
+    errors: Sequence[float | None] = content["error"][: content["k"] + 1]
+    if any(error is None for error in errors):
+        return "not finite FAILED"
+    worst = max(range(len(errors)), key=lambda order: errors[order] or 0.0)
+    word = "ok" if (errors[worst] or 0.0) <= content["tolerance"] else "FAILED"
+    return (
+        f"{format_error(errors[worst])} at order {worst}, tolerance "
+        f"{format_error(content['tolerance'])}: {word}"
+    )
+
+
+def _moments(content: dict[str, Any]) -> str:
+    return (
+        f"{format_count(content['n_moments'])} of order 0 to {content['k']} "
+        f"(rank {content['rank']})"
+    )
+
+
+def _ratio(n_in: int, n_out: int) -> str:
+    return f"1 in {n_in / n_out:,.1f}" if n_out else "none kept"

@@ -1,0 +1,71 @@
+"""Numbers as a person reads them, and as a person types them."""
+
+import re
+
+from momentc.errors import UsageError
+
+__all__ = ["format_bytes", "format_count", "format_error", "format_seconds", "parse_size"]
+
+_UNITS = {
+    "": 1,
+    "K": 1000,
+    "M": 1000**2,
+    "G": 1000**3,
+    "T": 1000**4,
+    "KI": 1024,
+    "MI": 1024**2,
+    "GI": 1024**3,
+    "TI": 1024**4,
+}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]I?|)B?\s*", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as ``500M``, ``4GiB`` or ``1.5G``; K, M, G, T are powers of 1000.
+
+    Raises
+    ------
+    UsageError
+        `text` is not a number with one of the suffixes, or is zero.
+    """
+    match = _SIZE.fullmatch(text)
+    size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
+    if size <= 0:
+        raise UsageError(
+            f"--memory is {text!r}; expected a size such as 500M, 4G or 4GiB "
+            "(suffixes K, M, G, T or KiB, MiB, GiB, TiB)"
+        )
+    return size
+
+
+def format_bytes(n_bytes: float) -> str:
+    """Bytes with three digits and a binary unit: ``412 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if n_bytes < 1000:
+            return f"{n_bytes:.3g} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.3g} TiB" if n_bytes < 1000 else f"{n_bytes:.0f} TiB"
+
+
+def format_count(number: int) -> str:
+    """Integer with commas; beyond 15 digits as a power of ten (it may have thousands)."""
+    if number < 10**15:
+        return f"{number:,}"
+    digits = len(str(number)) if number < 10**4000 else int(number.bit_length() * 0.30103)
+    return f"about 10^{digits - 1}"
+
+
+def format_error(value: float | None) -> str:
+    """Error with two digits; a dash where there is none."""
+    return "-" if value is None else f"{value:.1e}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Seconds below two minutes, then minutes, then hours."""
+    if seconds < 120:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

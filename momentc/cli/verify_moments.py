@@ -1,0 +1,94 @@
+"""``momentc verify-moments``: parse, one call of the library, render."""
+
+from typing import Annotated
+
+import typer
+
+from momentc.cli import options as opt
+from momentc.cli.console import Console
+from momentc.cli.environment import prepare
+from momentc.cli.render import comparison_facts, order_table
+from momentc.errors import VerificationError
+
+__all__ = ["HELP", "verify_moments"]
+
+HELP = """\b
+Examples:
+  momentc verify-moments data.h5 data.momentc.h5
+  momentc verify-moments data.h5:/grp/x small.npz --weights /grp/mass --k 4 --tol 1e-12
+
+Compare the moments of ORIGINAL and COMPRESSED, order by order.
+
+Both are read anew. Dataset, columns and the handling of NaN are what COMPRESSED records,
+unless given here. The exit code is 0 if all moments agree within the tolerance, else 5.
+"""
+
+
+def verify_moments(
+    context: typer.Context,
+    original: Annotated[
+        str,
+        typer.Argument(
+            metavar="ORIGINAL",
+            help="The file that was compressed, or - for the standard input.",
+            show_default=False,
+        ),
+    ],
+    compressed: Annotated[
+        str,
+        typer.Argument(metavar="COMPRESSED", help="What momentc made of it.", show_default=False),
+    ],
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "--k",
+            "-k",
+            metavar="INT",
+            help="Order up to which the moments must agree. Default: that of COMPRESSED.",
+        ),
+    ] = None,
+    tolerance: opt.Tolerance = 1e-10,
+    dataset: opt.Dataset = None,
+    weights: opt.Weights = None,
+    columns: opt.Columns = None,
+    threads: opt.Threads = 0,
+    nan: opt.NanPolicy = "error",
+    allow_lossy: opt.AllowLossy = False,
+    allow_external: opt.AllowExternal = False,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    no_progress: opt.NoProgress = False,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Compare the moments of ORIGINAL and COMPRESSED, order by order."""
+    console = Console(
+        context, quiet=quiet, verbose=verbose, no_progress=no_progress, as_json=as_json
+    )
+    prepare(threads)
+    from momentc.files.jobs import InputChoice, VerifyJob
+    from momentc.files.verify import verify_files
+
+    job = VerifyJob(
+        source=InputChoice(
+            location=original,
+            dataset=dataset,
+            weights=weights,
+            columns=columns,
+            nan=nan,  # type: ignore[arg-type]  # InputChoice checks the word
+            allow_lossy=allow_lossy,
+            allow_external=allow_external,
+        ),
+        compressed=compressed,
+        k=k,
+        tolerance=tolerance,
+    )
+    with console.progress() as progress:
+        outcome = verify_files(job, progress=progress)
+    console.result(outcome.content, comparison_facts(outcome.content), order_table(outcome.content))
+    if not outcome.ok:
+        raise VerificationError(
+            f"{compressed}: does not hold the moments of {original} up to order "
+            f"{outcome.content['k']} within {tolerance:.1e}"
+            if outcome.content["rows_are_kept"] is not False
+            else f"{compressed}: some of its rows are not rows of {original}"
+        )

@@ -1,0 +1,236 @@
+"""Compress one file into another: read, compress, write, check what was written, report."""
+
+import json
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from momentc.errors import VerificationError
+from momentc.files.jobs import CompressJob, JobReport
+from momentc.files.measure import Stopwatch, peak_memory
+from momentc.files.names import STDOUT, output_of, report_of
+from momentc.files.open import open_input
+from momentc.files.plan import CompressPlan, make_plan
+from momentc.io.convert import LoadedPoints, load_points, select_columns
+from momentc.io.result_file import (
+    probe_output,
+    write_result,
+    write_result_stream,
+    write_text_atomic,
+)
+from momentc.io.source import Source
+from momentc.pipeline import Compression, certify, check_request, compress_points
+from momentc.progress import ProgressCallback
+from momentc.weighted import WeightedSet
+
+__all__ = ["compress_file"]
+
+# The affine rank of more columns than this takes a matrix of more than 128 MiB; the request is
+# then judged by the number of columns alone, before anything is read.
+MAX_RANK_COLUMNS = 4096
+
+
+def compress_file(job: CompressJob, *, progress: ProgressCallback | None = None) -> JobReport:
+    """Do a :class:`CompressJob`.
+
+    Parameters
+    ----------
+    job : CompressJob
+        What to compress, how, and where to.
+    progress : callable, optional
+        Called with stage, objects and total.
+
+    Returns
+    -------
+    JobReport
+        The metadata of the written file, with times, peak memory and throughput.
+
+    Raises
+    ------
+    UsageError, InputError, RequestError, MemoryBudgetError, OutputError
+        What the classes say; nothing was written.
+    VerificationError
+        The moments of the result miss the tolerance; nothing was written unless
+        ``job.keep_going``.
+    """
+    watch = Stopwatch()
+    say = progress or (lambda _stage, _count, _total: None)
+    with open_input(job.source) as source:
+        inputs = [path for path in (source.path, _weights_file(job)) if path is not None]
+        _probe(job, inputs)
+        plan = make_plan(job, source)
+        _check_columns(plan)
+        plan.check_memory()
+
+        columns = select_columns(job.source.columns, source.n_columns)
+        loaded = load_points(
+            source,
+            columns=columns,
+            nan=job.source.nan,
+            allow_lossy=job.source.allow_lossy,
+            on_rows=lambda rows: say("reading", rows, source.n_rows),
+        )
+        watch.lap("reading")
+        compression = compress_points(loaded.points, loaded.weights, job.options, progress=progress)
+        watch.laps.extend(compression.stages)
+        watch.skip()
+
+        result = _kept_rows(source, loaded, compression)
+        error, relative = certify(compression, _as_float64(result, columns), result.weights)
+        metadata = _metadata(job, source, columns, loaded, compression, error, relative)
+        watch.lap("certificate")
+    _write(job, plan, result, metadata, compression, columns, inputs)
+    watch.lap("writing")
+
+    content = {**metadata, **_measured(watch, plan, compression)}
+    if plan.report is not None:
+        text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+        write_text_atomic(plan.report, text, force=job.force)
+    return JobReport(
+        content=content,
+        ok=bool(metadata["ok"]),
+        notes=(*loaded.warnings, *compression.notes),
+        output=plan.output,
+        report_path=plan.report,
+    )
+
+
+def _probe(job: CompressJob, inputs: Sequence[Path]) -> None:
+    """Refuse an output that cannot be written, before any work goes into it."""
+    output, report = output_of(job), report_of(job)
+    if output != STDOUT:
+        probe_output(output, force=job.force, inputs=inputs)
+    if report is not None:
+        probe_output(report, force=job.force, inputs=inputs)
+
+
+def _weights_file(job: CompressJob) -> Path | None:
+    """Return the file of the weights, if they are a file of their own: never to be overwritten."""
+    if job.source.weights is None:
+        return None
+    path = Path(job.source.weights)
+    return path if path.is_file() else None
+
+
+def _check_columns(plan: CompressPlan) -> None:
+    """Refuse at once what no rank of so many columns could save."""
+    if plan.n_columns > MAX_RANK_COLUMNS and not plan.copies_through:
+        check_request(plan.k, plan.target, plan.n_rows, min(plan.n_columns, plan.n_rows - 1))
+
+
+def _kept_rows(source: Source, loaded: LoadedPoints, compression: Compression) -> WeightedSet:
+    """Take the kept rows from the source as they stand there, bit for bit."""
+    index = loaded.index[compression.support.index]
+    return WeightedSet(source.take(index), compression.support.weights, index)
+
+
+def _as_float64(result: WeightedSet, columns: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the matched columns as the mathematics sees them."""
+    return np.ascontiguousarray(result.points[:, columns].astype(np.float64))
+
+
+def _metadata(
+    job: CompressJob,
+    source: Source,
+    columns: NDArray[np.int64],
+    loaded: LoadedPoints,
+    compression: Compression,
+    error: tuple[float, ...],
+    relative: tuple[float, ...],
+) -> dict[str, Any]:
+    """Describe the result, free of times and host names: same input, same bytes."""
+    return {
+        "momentc": version("momentc"),
+        "k": compression.k,
+        "matched_order": compression.matched_order,
+        "target": compression.target,
+        "seed": compression.seed,
+        "n_kept": len(compression.support),
+        "n_columns": source.n_columns,
+        "columns": [int(column) for column in columns],
+        "rank": compression.rank,
+        "n_moments": compression.n_moments,
+        "n_points": compression.n_points,
+        "n_distinct": compression.n_distinct,
+        "n_dropped_nan": loaded.n_dropped_nan,
+        "n_zero_weight": loaded.n_zero_weight,
+        "n_lossy": loaded.n_lossy,
+        "input": {
+            "path": job.source.location,
+            "name": source.name,
+            "dataset": job.source.dataset,
+            "weights": job.source.weights,
+            "weighted": source.weights is not None,
+            "nan": job.source.nan,
+            "shape": [source.n_rows, source.n_columns],
+            "dtype": source.dtype.str,
+            "fingerprint": source.fingerprint(),
+        },
+        "tolerance": compression.tolerance,
+        "error": _finite(error),
+        "relative_error": _finite(relative),
+        "ok": _holds(error, compression),
+        "frame": {
+            "center": [float(value) for value in compression.frame.center],
+            "scale": [float(value) for value in compression.frame.scale],
+        },
+        "notes": list(compression.notes),
+    }
+
+
+def _finite(values: Sequence[float]) -> list[float | None]:
+    """JSON has no infinity and no NaN: null stands for an error that cannot be expressed."""
+    return [float(value) if np.isfinite(value) else None for value in values]
+
+
+def _holds(error: Sequence[float], compression: Compression) -> bool:
+    """Whether every matched order is within the tolerance (and none is NaN)."""
+    return all(value <= compression.tolerance for value in error[: compression.k + 1])
+
+
+def _write(
+    job: CompressJob,
+    plan: CompressPlan,
+    result: WeightedSet,
+    metadata: dict[str, Any],
+    compression: Compression,
+    columns: NDArray[np.int64],
+    inputs: Sequence[Path],
+) -> None:
+    """Write the result; what was read back from the disk must hold the same promise."""
+
+    def verify(written: WeightedSet, _metadata: dict[str, Any]) -> None:
+        error, _ = certify(compression, _as_float64(written, columns), written.weights)
+        if _holds(error, compression) or job.keep_going:
+            return
+        worst = max(range(compression.k + 1), key=lambda order: error[order])
+        raise VerificationError(
+            f"{plan.input}: the moments of order {worst} are off by {error[worst]:.1e}, more than "
+            f"the tolerance {compression.tolerance:.1e}; ask for a smaller k, a larger target or "
+            "a larger --tol, or have the file written all the same with --keep-going"
+        )
+
+    if plan.output == STDOUT:
+        import sys
+
+        write_result_stream(sys.stdout.buffer, result, metadata, verify=verify)
+    else:
+        write_result(plan.output, result, metadata, force=job.force, inputs=inputs, verify=verify)
+
+
+def _measured(watch: Stopwatch, plan: CompressPlan, compression: Compression) -> dict[str, Any]:
+    """Return what differs from run to run: for the report, never for the file."""
+    seconds = watch.seconds
+    return {
+        "output": plan.output,
+        "seconds": round(seconds, 6),
+        "stages": {name: round(value, 6) for name, value in watch.totals().items()},
+        "peak_memory": peak_memory(),
+        "objects_per_second": round(compression.n_points / seconds, 1),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }

@@ -1,0 +1,127 @@
+"""What a job on files is asked to do, and what it answers."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from momentc.errors import UsageError
+from momentc.options import CompressOptions
+
+__all__ = ["CompressJob", "InputChoice", "JobReport", "VerifyJob"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputChoice:
+    """Which numbers of a file are meant, and what to do with difficult ones.
+
+    Parameters
+    ----------
+    location : str
+        A file (``x.npy``, ``x.npz``, ``x.h5``), optionally with the name of what is meant in it
+        (``x.h5:/grp/x``), or ``-`` for the standard input.
+    dataset : str, optional
+        HDF5 dataset or npz member; needed if the file holds more than one candidate.
+    weights : str, optional
+        Dataset or member of the same file, or another file. Default: all 1, or the weights that
+        a file written by momentc carries.
+    columns : str, optional
+        Columns whose moments count, as ``0,1,4:7``. Default: all.
+    nan : {'error', 'drop'}
+        What to do with rows that hold NaN or infinity. Refusing is the default, because a
+        dropped row changes the moments.
+    allow_lossy : bool
+        Accept numbers that float64 cannot hold exactly (integers beyond 2^53, float128).
+    allow_external : bool
+        Follow HDF5 links, storage and virtual datasets that lead to other files.
+    """
+
+    location: str
+    dataset: str | None = None
+    weights: str | None = None
+    columns: str | None = None
+    nan: Literal["error", "drop"] = "error"
+    allow_lossy: bool = False
+    allow_external: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the one choice that is a word."""
+        if self.nan not in {"error", "drop"}:
+            raise UsageError(f"--nan is {self.nan!r}; expected error or drop")
+
+
+@dataclass(frozen=True, slots=True)
+class CompressJob:
+    """Compress one file into another.
+
+    Parameters
+    ----------
+    source : InputChoice
+        The input.
+    options : CompressOptions
+        Order, target, seed, threads, tolerance.
+    output : str, optional
+        File to write, ``-`` for the standard output. Default: derived from the input's name.
+    report : str, optional
+        File for the report. Default: beside the output, none with ``-`` and devices.
+    memory : int, optional
+        Budget in bytes. Default: what the machine (or the container) has.
+    force : bool
+        Overwrite an existing output; never the input.
+    keep_going : bool
+        Write the result even if the tolerance is not reached, marked as not ok.
+    """
+
+    source: InputChoice
+    options: CompressOptions = field(default_factory=CompressOptions)
+    output: str | None = None
+    report: str | None = None
+    memory: int | None = None
+    force: bool = False
+    keep_going: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyJob:
+    """Compare the moments of a compressed file with those of its original.
+
+    Parameters
+    ----------
+    source : InputChoice
+        The original. Dataset, weights, columns and the handling of NaN default to what the
+        compressed file records of itself.
+    compressed : str
+        A file written by momentc.
+    k : int, optional
+        Order up to which the moments must agree. Default: the order of the compressed file.
+    tolerance : float
+        Largest moment error in the frame that passes.
+    """
+
+    source: InputChoice
+    compressed: str
+    k: int | None = None
+    tolerance: float = 1e-10
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """What a finished job has to say.
+
+    Parameters
+    ----------
+    content : dict
+        The report: plain JSON values only.
+    ok : bool
+        Whether the moments agree within the tolerance.
+    notes : tuple of str
+        Sentences that the user should read.
+    output : str, optional
+        The file that was written.
+    report_path : str, optional
+        Where the report was written.
+    """
+
+    content: dict[str, Any]
+    ok: bool
+    notes: tuple[str, ...] = ()
+    output: str | None = None
+    report_path: str | None = None

@@ -1,0 +1,56 @@
+"""Seconds by stage, and the memory that the process took."""
+
+import sys
+import time
+from pathlib import Path
+
+__all__ = ["Stopwatch", "peak_memory"]
+
+
+class Stopwatch:
+    """Seconds since it was made, and seconds by stage in the order of their first lap."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self._lap_began = self._began
+        self.laps: list[tuple[str, float]] = []
+
+    def lap(self, stage: str) -> None:
+        """Book the time since the last lap (or skip) under `stage`."""
+        now = time.perf_counter()
+        self.laps.append((stage, now - self._lap_began))
+        self._lap_began = now
+
+    def skip(self) -> None:
+        """Begin a lap now; the time before it is booked by others."""
+        self._lap_began = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the watch was made."""
+        return time.perf_counter() - self._began
+
+    def totals(self) -> dict[str, float]:
+        """Seconds by stage; laps of the same name added up."""
+        totals: dict[str, float] = {}
+        for stage, seconds in self.laps:
+            totals[stage] = totals.get(stage, 0.0) + seconds
+        return totals
+
+
+def peak_memory() -> int:
+    """Largest resident memory of this process so far, in bytes.
+
+    Linux tells it in ``/proc`` for this program alone; ``getrusage`` there also counts what the
+    parent process had before it started this one.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass  # not Linux
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

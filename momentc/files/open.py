@@ -1,0 +1,36 @@
+"""Open the input of a job."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from momentc.errors import UsageError
+from momentc.files.jobs import InputChoice
+from momentc.files.names import STDOUT
+
+if TYPE_CHECKING:
+    from momentc.io.source import Source
+
+__all__ = ["open_input"]
+
+
+def open_input(choice: InputChoice) -> "Source":
+    """Open what `choice` names.
+
+    Raises
+    ------
+    InputError
+        The input is missing, malformed or of a type that cannot be used.
+    UsageError
+        The standard input is a terminal, where nobody can type an array.
+    """
+    from momentc.io.source import open_source
+
+    if choice.location == STDOUT and sys.stdin.isatty():
+        raise UsageError("the input is -, but the standard input is a terminal; pipe a file in")
+    return open_source(
+        choice.location,
+        dataset=choice.dataset,
+        weights=choice.weights,
+        allow_external=choice.allow_external,
+        stdin=sys.stdin.buffer,
+    )
