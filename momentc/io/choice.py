@@ -1,0 +1,88 @@
+"""Which array of a file is meant when the user names none."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from momentc.errors import InputError
+
+__all__ = ["Candidate", "choose"]
+
+MAX_LISTED = 20
+"""Lines of a list in a message; more do not help to choose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An array in a file.
+
+    Parameters
+    ----------
+    dataset : str
+        Its name as the user would give it.
+    shape : tuple of int
+        Any number of dimensions.
+    dtype : numpy.dtype
+        Any type.
+    """
+
+    dataset: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __str__(self) -> str:
+        """Return name, shape and type in one line."""
+        return f"{self.dataset}  {self.shape}  {self.dtype}"
+
+
+def choose(name: str, found: list[Candidate], refused: list[str]) -> str:
+    """Pick the only 2-D array of real numbers, or the only 1-D one if there is no 2-D one.
+
+    Parameters
+    ----------
+    name : str
+        The file, for the message.
+    found : list of Candidate
+        All arrays of the file.
+    refused : list of str
+        Why other arrays of the file were not even considered.
+
+    Returns
+    -------
+    str
+        The dataset.
+
+    Raises
+    ------
+    InputError
+        None, or several; the message lists them.
+    """
+    numeric = [candidate for candidate in found if candidate.dtype.kind in "biuf"]
+    for n_dimensions in (2, 1):
+        fitting = [candidate for candidate in numeric if len(candidate.shape) == n_dimensions]
+        # An empty array beside a filled one is not what is meant; alone, it is, and its error says
+        # why.
+        fitting = [candidate for candidate in fitting if 0 not in candidate.shape] or fitting
+        if len(fitting) == 1:
+            return fitting[0].dataset
+        if fitting:
+            raise InputError(
+                f"{name} holds {len(fitting)} arrays that could be meant. Name one with --dataset "
+                "or as "
+                f"{name}:{fitting[0].dataset}\n{_listed(fitting)}"
+            )
+    if not found and refused:
+        raise InputError("\n".join(refused[:MAX_LISTED]))
+    raise InputError(
+        f"{name} holds no array of real numbers with one or two dimensions"
+        + (f"; it holds\n{_listed(found)}" if found else "")
+        + "".join(f"\n  {reason}" for reason in refused[:MAX_LISTED])
+    )
+
+
+def _listed(candidates: list[Candidate]) -> str:
+    lines = [f"  {candidate}" for candidate in candidates[:MAX_LISTED]]
+    if len(candidates) > MAX_LISTED:
+        lines.append(f"  ... and {len(candidates) - MAX_LISTED} more")
+    return "\n".join(lines)

@@ -1,0 +1,225 @@
+"""Datasets in HDF5 files: opened read-only, checked before anything is read."""
+
+import errno
+import importlib.util
+import math
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from momentc.errors import InputError
+from momentc.io.base import FileStamp, SourceBase
+from momentc.io.choice import choose
+from momentc.io.hdf5_links import check_storage, hdf5_errors, list_datasets, load_h5py, walk
+from momentc.io.npy import printable_reason
+
+__all__ = ["Hdf5Source", "find_dataset", "open_hdf5"]
+
+_KNOWN_FILTERS = {
+    307: "bzip2",
+    32000: "lzf",
+    32001: "blosc",
+    32004: "lz4",
+    32008: "bitshuffle",
+    32013: "zfp",
+    32015: "zstd",
+    32026: "blosc2",
+}
+"""Registered numbers of the filters that hdf5plugin brings."""
+
+_MAX_UNIT_BYTES = 1 << 28
+"""Bytes of one read along chunk borders. Chunks of one column and very many rows would make the
+read as large as the dataset; beyond this they are unpacked more than once instead."""
+
+
+def open_hdf5(name: str, file: Path | BinaryIO) -> Any:
+    """Open an HDF5 file read-only.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    file : pathlib.Path or binary file
+        On disk or in memory.
+
+    Returns
+    -------
+    h5py.File
+
+    Raises
+    ------
+    InputError
+        The library cannot open it; says so if a writer holds it or left it unfinished.
+    """
+    h5py = load_h5py()
+    try:
+        # best-effort: file systems without locks (many network ones) are read all the same.
+        return (
+            h5py.File(file, "r", locking="best-effort")
+            if isinstance(file, Path)
+            else h5py.File(file, "r")
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = printable_reason(error)
+        if getattr(error, "errno", None) in {errno.EAGAIN, errno.EACCES} or "lock" in reason:
+            advice = (
+                "Another program has it open for writing and locks it. Wait until that has "
+                "finished; if none is "
+                "running, the lock is stale: set HDF5_USE_FILE_LOCKING=FALSE"
+            )
+        elif "already open for" in reason:
+            advice = (
+                "A program has it open for writing, or the producer may have been killed before "
+                "it closed the "
+                "file. If none is running, repair it with h5clear -s"
+            )
+        else:
+            advice = (
+                "The file is damaged or incomplete: the producer may have been killed before it "
+                "closed it"
+            )
+        raise InputError(f"{name} cannot be opened as HDF5: {reason}. {advice}") from error
+
+
+def find_dataset(
+    file: Any, dataset: str | None, *, allow_external: bool, name: str
+) -> tuple[Any, str]:
+    """Open the dataset that is meant.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open file.
+    dataset : str or None
+        Path of a dataset, or of a group that holds only one candidate; None is the whole file.
+    allow_external : bool
+        Whether other files may be read.
+    name : str
+        The file, for messages.
+
+    Returns
+    -------
+    dataset : h5py.Dataset
+        Its storage is checked.
+    path : str
+        Where it was found, beginning with ``/``.
+
+    Raises
+    ------
+    InputError
+        No such dataset, not exactly one candidate, or data in other files.
+    """
+    h5py = load_h5py()
+    path = "/" + (dataset or "").strip("/")
+    with hdf5_errors(name):
+        node = walk(file, path, allow_external=allow_external, name=name)
+        if isinstance(node, h5py.Group):
+            found, refused = list_datasets(node, allow_external=allow_external, name=name)
+            path = choose(name, found, refused)
+            node = walk(file, path, allow_external=allow_external, name=name)
+        if not isinstance(node, h5py.Dataset):
+            raise InputError(f"{name}:{path} is a type, not a dataset")
+        check_storage(node, allow_external=allow_external, name=f"{name}:{path}")
+    return node, path
+
+
+class Hdf5Source(SourceBase):
+    """Rows of one dataset of an HDF5 file.
+
+    Parameters
+    ----------
+    file : h5py.File
+        Open file; closed with the source.
+    dataset : h5py.Dataset
+        What `find_dataset` returned.
+    location : str
+        Name of the file, for messages.
+    dataset_path : str
+        Path of the dataset.
+    path : pathlib.Path or None
+        The file; None if it is in memory.
+    watched : binary file or None
+        The same file, opened beside the library to notice changes; closed with the source.
+
+    Raises
+    ------
+    InputError
+        Chunks that were never written, a filter that is not installed, or see `SourceBase`.
+    """
+
+    def __init__(
+        self,
+        file: Any,
+        dataset: Any,
+        *,
+        location: str,
+        dataset_path: str,
+        path: Path | None,
+        watched: BinaryIO | None,
+    ) -> None:
+        name = f"{location}:{dataset_path}"
+        with hdf5_errors(name):
+            shape, dtype, chunks = dataset.shape, dataset.dtype, dataset.chunks
+            row_bytes = math.prod((shape or ())[1:]) * dtype.itemsize
+        super().__init__(
+            name,
+            path=path,
+            dataset=dataset_path,
+            shape=shape,
+            # An enumeration carries its names in the dtype's metadata; only the numbers matter.
+            dtype=np.dtype(dtype.str) if dtype.kind in "biuf" else dtype,
+            stamp=None if watched is None else FileStamp(name, watched.fileno()),
+            unit_rows=max(1, min(chunks[0], _MAX_UNIT_BYTES // max(1, row_bytes))) if chunks else 1,
+        )
+        with hdf5_errors(name):
+            _require_filters(name, dataset)
+            _require_written(name, dataset)
+        self._dataset = dataset
+        self._closers.append(file.close)
+        if watched is not None:
+            self._closers.append(watched.close)
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        with hdf5_errors(self.name):
+            rows = np.ascontiguousarray(self._dataset[start:stop])
+        return rows.astype(self.dtype, copy=False).reshape(stop - start, self.n_columns)
+
+
+def _require_written(name: str, dataset: Any) -> None:
+    """Refuse data that were declared but never stored: HDF5 would read them as zeros."""
+    if dataset.chunks is not None:
+        n_expected = math.prod(
+            -(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True)
+        )
+        n_missing = n_expected - dataset.id.get_num_chunks()
+        what = f"{n_missing} of {n_expected} chunks were"
+    else:
+        layout = dataset.id.get_create_plist()
+        h5d = load_h5py().h5d
+        is_stored_here = layout.get_layout() == h5d.CONTIGUOUS and layout.get_external_count() == 0
+        n_missing = int(is_stored_here and dataset.id.get_storage_size() == 0)
+        what = "its data were"
+    if n_missing:
+        raise InputError(
+            f"{name}: {what} never written and would read as zeros. The producer may have been "
+            "killed; run it again"
+        )
+
+
+def _require_filters(name: str, dataset: Any) -> None:
+    """Refuse compressed data that the installed library cannot unpack (failure mode 27)."""
+    layout, h5z = dataset.id.get_create_plist(), load_h5py().h5z
+    for i in range(layout.get_nfilters()):
+        number = layout.get_filter(i)[0]
+        if h5z.filter_avail(number):
+            continue
+        if importlib.util.find_spec("hdf5plugin") is not None:
+            importlib.import_module("hdf5plugin")  # registers its filters
+        if not h5z.filter_avail(number):
+            raise InputError(
+                f"{name} needs the HDF5 filter {number} "
+                f"({_KNOWN_FILTERS.get(number, 'unknown')}), which is not "
+                "installed: pip install momentc[hdf5plugin]"
+            )
