@@ -1,0 +1,34 @@
+"""Files: the only place of momentc that opens any."""
+
+from momentc.io.atomic import output_lock, probe_output, write_text_atomic
+from momentc.io.base import ArraySource, Source
+from momentc.io.convert import LoadedPoints, PointBlock, float64_blocks, load_points, select_columns
+from momentc.io.location import derived_output
+from momentc.io.result_file import (
+    FORMAT_VERSION,
+    output_format,
+    read_result,
+    write_result,
+    write_result_stream,
+)
+from momentc.io.source import open_source
+
+__all__ = [
+    "FORMAT_VERSION",
+    "ArraySource",
+    "LoadedPoints",
+    "PointBlock",
+    "Source",
+    "derived_output",
+    "float64_blocks",
+    "load_points",
+    "open_source",
+    "output_format",
+    "output_lock",
+    "probe_output",
+    "read_result",
+    "select_columns",
+    "write_result",
+    "write_result_stream",
+    "write_text_atomic",
+]
