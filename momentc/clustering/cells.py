@@ -1,0 +1,102 @@
+"""Cells: a recursive median split of the points along the widest side.
+
+Cells are only the coarse level. They bound the cost of k-means, which grows as points x centroids,
+and the extent that its float32 arithmetic must resolve. They are not the groups that are reduced:
+groups cut by count alone straddle the gaps of clustered data (measured: up to ten times the error
+of k-means groups on image pixels).
+"""
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["cell_edges", "split_order"]
+
+
+@nb.njit(cache=True, nogil=True)
+def _select(keys, order, first, last, middle):  # type: ignore[no-untyped-def]
+    """Permute ``order[first:last]`` so that ``keys`` at ``middle`` is in its sorted place."""
+    low = first
+    high = last - 1
+    while low < high:
+        pivot = keys[order[(low + high) // 2]]
+        i = low
+        j = high
+        while i <= j:
+            while keys[order[i]] < pivot:
+                i += 1
+            while keys[order[j]] > pivot:
+                j -= 1
+            if i <= j:
+                swap = order[i]
+                order[i] = order[j]
+                order[j] = swap
+                i += 1
+                j -= 1
+        if middle <= j:
+            high = j
+        elif middle >= i:
+            low = i
+        else:
+            return
+
+
+@nb.njit(cache=True, nogil=True)
+def split_order(points, depth):  # type: ignore[no-untyped-def]
+    """Return an order of the points in which the cells of every level up to ``depth`` are ranges.
+
+    A range [a, b) is split at (a + b) // 2, along the side on which it is widest.
+
+    Parameters
+    ----------
+    points : (n, m) float64 ndarray
+    depth : int
+        Levels of splits; the number of cells is ``2 ** depth``.
+
+    Returns
+    -------
+    (n,) int64 ndarray
+    """
+    n, m = points.shape
+    order = np.arange(n)
+    columns = points.T.copy()
+    edges = np.zeros(2, np.int64)
+    edges[1] = n
+    for _ in range(depth):
+        finer = np.empty(2 * edges.shape[0] - 1, np.int64)
+        for cell in range(edges.shape[0] - 1):
+            first = edges[cell]
+            last = edges[cell + 1]
+            middle = (first + last) // 2
+            finer[2 * cell] = first
+            finer[2 * cell + 1] = middle
+            widest = -1.0
+            side = 0
+            for j in range(m):
+                low = np.inf
+                high = -np.inf
+                keys = columns[j]
+                for i in range(first, last):
+                    value = keys[order[i]]
+                    low = min(low, value)
+                    high = max(high, value)
+                if high - low > widest:
+                    widest = high - low
+                    side = j
+            if last - first > 1:
+                _select(columns[side], order, first, last, middle)
+        finer[-1] = n
+        edges = finer
+    return order
+
+
+def cell_edges(n_points: int, depth: int) -> NDArray[np.int64]:
+    """Return the ``2 ** depth + 1`` edges of the cells at one level of :func:`split_order`."""
+    edges = np.array([0, n_points], dtype=np.int64)
+    for _ in range(depth):
+        middles = (edges[:-1] + edges[1:]) // 2
+        finer = np.empty(2 * len(edges) - 1, dtype=np.int64)
+        finer[0::2] = edges
+        finer[1::2] = middles
+        edges = finer
+    return edges

@@ -1,0 +1,152 @@
+"""Groups by k-means (Appendix D of the paper), in cells, by faiss.
+
+The points are cut into cells (see ``cells``) of about ``CELL_GROUPS`` groups; in each, faiss
+finds centroids in proportion to the points and assigns every point to its nearest. Cells are
+centred first, because faiss works in float32. On a line, k-means is replaced by what it
+approximates there: consecutive runs of the sorted points.
+"""
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from momentc.clustering.cells import cell_edges, split_order
+from momentc.reduction.groups import Groups, MapFunction
+
+__all__ = ["kmeans_groups"]
+
+# Groups in a cell, about: a point is then compared with so many centroids, whatever their total
+# number, and float32 distances resolve clusters of 1e-3 of the cell.
+CELL_GROUPS: Final = 32
+
+# Points that are assigned to centroids in one task.
+ASSIGN_POINTS: Final = 32768
+
+# Lloyd steps and training points a centroid. The groups need not be a converged k-means, only
+# compact: more steps made no difference to the error beyond its noise.
+LLOYD_STEPS: Final = 4
+TRAINING_POINTS: Final = 24
+
+
+def kmeans_groups(
+    points: NDArray[np.float64],
+    group_size: float,
+    n_keep: int,
+    seed: np.random.SeedSequence,
+    *,
+    fine: bool,
+    map_function: MapFunction = map,
+) -> Groups:
+    """Cut the points into compact groups of about ``group_size`` points.
+
+    Parameters
+    ----------
+    points : (n, m) float64 ndarray
+        In coordinates in which distances mean something.
+    group_size : float
+        Mean number of points in a group.
+    n_keep : int
+        Points that each group must keep.
+    seed : numpy.random.SeedSequence
+        Each cell uses a child of its own.
+    fine : bool
+        Order the members of each group so that near ones stand next to each other; the barycentre
+        tree of large groups asks for it.
+    map_function : callable
+        Runs the cells.
+
+    Returns
+    -------
+    Groups
+        Positions into ``points``; empty clusters are left out.
+    """
+    n, m = points.shape
+    if m == 1:
+        return _runs(points[:, 0], group_size, n_keep, seed)
+    depth = max(0, math.ceil(math.log2(n / (CELL_GROUPS * group_size))))
+    fine_depth = max(depth, int(math.log2(max(1.0, n / 16)))) if fine else depth
+    order = split_order(points, fine_depth) if fine_depth else np.arange(n)
+    edges = cell_edges(n, depth).tolist()
+    seeds = seed.generate_state(len(edges) - 1, dtype=np.uint32).tolist()
+
+    def find(cell: int) -> _Centroids:
+        members = order[edges[cell] : edges[cell + 1]]
+        return _Centroids(points[members], group_size, seeds[cell] >> 1)
+
+    def assign(task: tuple[int, int, int]) -> NDArray[np.int64]:
+        cell, first, last = task
+        return centroids[cell].nearest(points[order[first:last]])
+
+    centroids = list(map_function(find, range(len(edges) - 1)))
+    tasks = [
+        (cell, first, min(first + ASSIGN_POINTS, edges[cell + 1]))
+        for cell in range(len(edges) - 1)
+        for first in range(edges[cell], edges[cell + 1], ASSIGN_POINTS)
+    ]
+    # Labels count on from cell to cell, so one stable sort groups all points.
+    firsts = np.cumsum([0] + [cell.n_clusters for cell in centroids])
+    labels = np.concatenate(
+        [part + firsts[task[0]] for task, part in zip(tasks, map_function(assign, tasks), strict=True)]
+    )
+    counts = np.bincount(labels)
+    members = order[np.argsort(labels, kind="stable")]
+    return _groups(members, counts[counts > 0], n_keep)
+
+
+def _groups(members: NDArray[np.int64], sizes: NDArray[np.int64], n_keep: int) -> Groups:
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    return Groups(members, offsets, np.full(len(sizes), n_keep, dtype=np.int64))
+
+
+class _Centroids:
+    """The centroids of one cell, in its own centred float32 coordinates."""
+
+    def __init__(self, points: NDArray[np.float64], group_size: float, seed: int) -> None:
+        import faiss
+
+        n, m = points.shape
+        self.n_clusters = max(1, round(n / group_size))
+        if self.n_clusters == 1:
+            return
+        low, high = points.min(axis=0), points.max(axis=0)
+        self._centre = 0.5 * (low + high)
+        extent = float((high - low).max())
+        self._unit = extent if extent > 0.0 else 1.0
+        faiss.omp_set_num_threads(1)
+        parameters = faiss.ClusteringParameters()
+        parameters.niter = LLOYD_STEPS
+        parameters.seed = seed
+        parameters.min_points_per_centroid = 1
+        parameters.max_points_per_centroid = TRAINING_POINTS
+        clustering = faiss.Clustering(m, self.n_clusters, parameters)
+        self._index = faiss.IndexFlatL2(m)
+        clustering.train(self._local(points), self._index)
+
+    def _local(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
+        return ((points - self._centre) / self._unit).astype(np.float32)
+
+    def nearest(self, points: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the number of the nearest centroid of each point."""
+        if self.n_clusters == 1:
+            return np.zeros(len(points), dtype=np.int64)
+        import faiss
+
+        # The setting belongs to the calling thread: threads over cells, one thread within.
+        faiss.omp_set_num_threads(1)
+        _, labels = self._index.search(self._local(points), 1)
+        return np.asarray(labels[:, 0], dtype=np.int64)
+
+
+def _runs(
+    values: NDArray[np.float64], group_size: float, n_keep: int, seed: np.random.SeedSequence
+) -> Groups:
+    """Return consecutive runs of the sorted values, with a random phase."""
+    n = len(values)
+    n_runs = max(1, round(n / group_size))
+    phase = np.random.default_rng(seed).random()
+    edges = np.floor((np.arange(1, n_runs) - phase) * (n / n_runs)).astype(np.int64)
+    edges = np.unique(np.concatenate([[0], np.clip(edges, 0, n), [n]]))
+    order = np.arange(n) if np.all(values[:-1] <= values[1:]) else np.argsort(values, kind="stable")
+    return _groups(order, np.diff(edges), n_keep)

@@ -1,0 +1,326 @@
+"""Compression of a weighted set in memory: the flow from points to a checked result.
+
+Orchestration only: merge duplicates, fit the frame, reduce the support, correct the last digits of
+the weights, compare the moments.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from momentc.clustering.duplicates import merge_duplicates
+from momentc.clustering.hybrid import reduce_support
+from momentc.engine.threads import available_threads, thread_map
+from momentc.errors import RequestError, VerificationError
+from momentc.moments.accumulate import Moments, accumulate_moments
+from momentc.moments.discrepancy import error_by_order, relative_error_by_order
+from momentc.moments.features import legendre_features
+from momentc.moments.frame import Frame, fit_frame
+from momentc.moments.multi_index import n_moments
+from momentc.options import CompressOptions
+from momentc.progress import ProgressCallback
+from momentc.reduction.groups import MapFunction
+from momentc.reduction.matching import least_relative_change
+from momentc.weighted import WeightedSet
+
+__all__ = ["Compression", "certify", "check_request", "compress_points"]
+
+# Orders above k whose moments are compared too, for information.
+ORDERS_BEYOND = 2
+
+# Moments that one group may have at most. Its tableau needs 16 N^2 bytes and N^3 operations a
+# group: 20,000 moments are 6 GB and hours.
+MOST_MOMENTS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """A compressed weighted set, and what is known of it.
+
+    Parameters
+    ----------
+    support : WeightedSet
+        The points that are kept, in the input's order; ``index`` counts the input's rows.
+    k, matched_order : int
+        The order asked for, and the order up to which the moments agree within the tolerance.
+    target, seed : int
+    n_points, n_distinct, n_columns : int
+        Of the input: rows, distinct rows, columns.
+    rank : int
+        Affine rank: columns that carry moments of their own.
+    n_moments : int
+        C(rank + k, k).
+    error : tuple of float
+        Largest difference of the moments in the frame, by order 0 .. k + 2.
+    relative_error : tuple of float
+        Relative Frobenius error of the moment tensors in the user's coordinates, by order.
+    tolerance : float
+    frame : Frame
+    moments : Moments
+        Of the input, monomials in the frame up to order k + 2.
+    notes : tuple of str
+        What the user should know.
+    stages : tuple of (str, float)
+        Seconds by stage.
+    """
+
+    support: WeightedSet
+    k: int
+    matched_order: int
+    target: int
+    seed: int
+    n_points: int
+    n_distinct: int
+    n_columns: int
+    rank: int
+    n_moments: int
+    error: tuple[float, ...]
+    relative_error: tuple[float, ...]
+    tolerance: float
+    frame: Frame
+    moments: Moments
+    notes: tuple[str, ...]
+    stages: tuple[tuple[str, float], ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the moments up to order k agree within the tolerance."""
+        return max(self.error[: self.k + 1]) <= self.tolerance
+
+
+class _Stopwatch:
+    """Seconds by stage, in the order of their first start."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def largest_order(n_variables: int, most_moments: int) -> int:
+    """Return the largest k with C(n_variables + k, k) <= most_moments, 0 if there is none."""
+    if n_variables == 0:
+        return 0
+    order = 0
+    while n_moments(n_variables, order + 1) <= most_moments:
+        order += 1
+    return order
+
+
+def check_request(k: int, target: int, n_rows: int, rank: int) -> None:
+    """Check that ``target`` points can carry the moments up to order k of ``rank`` variables.
+
+    Parameters
+    ----------
+    k, target : int
+    n_rows : int
+        Distinct rows; where they are no more than the target nothing has to be reduced.
+    rank : int
+        Affine rank of the points, or an upper bound of it.
+
+    Raises
+    ------
+    RequestError
+        With the k and the target that would do.
+    """
+    if n_rows <= target:
+        return
+    needed = n_moments(rank, k)
+    if needed > target:
+        order = largest_order(rank, target)
+        at_target = (
+            f"k = {order} is the largest that {target} points can keep" if order else "no k will do"
+        )
+        at_order = (
+            f"k = {k} needs a target of at least {needed}"
+            if needed <= MOST_MOMENTS
+            else f"k = {k} has {needed} moments, more than {MOST_MOMENTS} cannot be worked with"
+        )
+        raise RequestError(
+            f"target {target} is below C({rank}+{k},{k}) = {needed}, the number of moments up to "
+            f"order {k} in {rank} independent columns; {at_target}; {at_order}"
+        )
+    if needed > MOST_MOMENTS:
+        raise RequestError(
+            f"k = {k} in {rank} independent columns has C({rank}+{k},{k}) = {needed} moments, more than "
+            f"{MOST_MOMENTS} cannot be worked with; the largest k is {largest_order(rank, MOST_MOMENTS)}"
+        )
+
+
+def compress_points(
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    options: CompressOptions,
+    *,
+    progress: ProgressCallback | None = None,
+) -> Compression:
+    """Compress a weighted set to at most ``options.target`` of its points.
+
+    The result is returned whether or not it holds the tolerance: see :attr:`Compression.ok`.
+
+    Parameters
+    ----------
+    points : (n, m) float64 ndarray
+        Finite, n >= 1, m >= 1.
+    weights : (n,) float64 ndarray
+        > 0.
+    options : CompressOptions
+    progress : callable, optional
+        Called with (stage, points removed, points to remove).
+
+    Raises
+    ------
+    RequestError
+        If no result can meet the request: the target is below the number of moments.
+    VerificationError
+        If the reduction cannot go on within its tolerance.
+    """
+    watch = _Stopwatch()
+    n_threads = options.threads or available_threads()
+    with thread_map(n_threads) as map_function:
+        with watch.stage("frame"):
+            points = np.ascontiguousarray(points, dtype=np.float64)
+            # Scaling by a power of two is exact and keeps every power of the weights in range.
+            unit = 2.0 ** -int(np.frexp(weights.max())[1])
+            scaled = weights * unit
+            rows, merged = merge_duplicates(points, scaled)
+            frame = fit_frame(points[rows] if len(rows) < len(points) else points, merged)
+        copied = len(points) <= options.target
+        if copied:
+            rows, merged = np.arange(len(points)), scaled
+        check_request(options.k, options.target, len(rows), frame.rank)
+        with watch.stage("moments"):
+            local = frame.apply(points[rows] if len(rows) < len(points) else points)
+            order = options.k + ORDERS_BEYOND
+            moments = accumulate_moments(local, merged, order, "monomial", map_function)
+        if len(rows) <= options.target:
+            kept = np.arange(len(rows))
+            kept_weights = merged
+        else:
+            kept, kept_weights = _reduce(
+                local, merged, frame.rank, options, n_threads, map_function, progress, watch
+            )
+        with watch.stage("certificate"):
+            after = accumulate_moments(local[kept], kept_weights, order, "monomial", map_function)
+            error = error_by_order(moments, after)
+            relative = relative_error_by_order(moments, after, frame)
+    index = rows[kept]
+    moments = Moments("monomial", moments.plan, moments.high / unit, moments.low / unit)
+    return Compression(
+        support=WeightedSet(points[index], kept_weights / unit, index),
+        k=options.k,
+        matched_order=_matched_order(error, options.tolerance),
+        target=options.target,
+        seed=options.seed,
+        n_points=len(points),
+        n_distinct=len(rows),
+        n_columns=points.shape[1],
+        rank=frame.rank,
+        n_moments=n_moments(frame.rank, options.k),
+        error=error,
+        relative_error=relative,
+        tolerance=options.tolerance,
+        frame=frame,
+        moments=moments,
+        notes=_notes(frame, len(points), len(rows), options.target, copied),
+        stages=tuple(watch.seconds.items()),
+    )
+
+
+def certify(
+    compression: Compression, points: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Compare a weighted set, as it was written, with the moments of the input.
+
+    Parameters
+    ----------
+    compression : Compression
+        Carries the input's moments.
+    points : (n, m) float64 ndarray
+        The matched columns as read back from the file.
+    weights : (n,) float64 ndarray
+
+    Returns
+    -------
+    error, relative_error : tuple of float
+        By order 0 .. k + 2, as in :class:`Compression`.
+    """
+    frame = compression.frame
+    moments = compression.moments
+    written = accumulate_moments(frame.apply(points), weights, moments.plan.order, "monomial")
+    return error_by_order(moments, written), relative_error_by_order(moments, written, frame)
+
+
+def _reduce(
+    local: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    rank: int,
+    options: CompressOptions,
+    n_threads: int,
+    map_function: MapFunction,
+    progress: ProgressCallback | None,
+    watch: _Stopwatch,
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the positions that are kept and their weights."""
+    with watch.stage("moments"):
+        wanted = accumulate_moments(local, weights, options.k, "legendre", map_function)
+    reduced = weights.copy()
+    with watch.stage("reduction"):
+        kept = reduce_support(
+            local, reduced, options.target, wanted.plan, options.seed,
+            n_threads=n_threads, map_function=map_function, progress=progress,
+        )  # fmt: skip
+    with watch.stage("final solve"):
+        kept_weights = _correct(local[kept], reduced[kept], wanted)
+    return kept, kept_weights
+
+
+def _correct(
+    local: NDArray[np.float64], weights: NDArray[np.float64], wanted: Moments
+) -> NDArray[np.float64]:
+    """Return the weights corrected against the input's moments, if that lowers the error."""
+    features = legendre_features(local, wanted.plan)
+
+    def residual(candidate: NDArray[np.float64]) -> NDArray[np.float64]:
+        have = accumulate_moments(local, candidate, wanted.plan.order, "legendre")
+        return np.asarray((wanted.high - have.high) + (wanted.low - have.low))
+
+    miss = residual(weights)
+    corrected = weights * (1.0 + least_relative_change(features, weights, miss))
+    if np.all(corrected >= 0.0) and np.abs(residual(corrected)).max() < np.abs(miss).max():
+        return corrected
+    return weights
+
+
+def _matched_order(error: tuple[float, ...], tolerance: float) -> int:
+    """Return the order up to which all errors hold the tolerance, -1 if not even the mass does."""
+    failing = [order for order, value in enumerate(error) if not value <= tolerance]
+    return (failing[0] if failing else len(error)) - 1
+
+
+def _notes(frame: Frame, n_points: int, n_rows: int, target: int, copied: bool) -> tuple[str, ...]:
+    notes = []
+    if copied:
+        notes.append(f"the input has {n_points} rows, no more than the target: all are kept as they are")
+    elif n_rows < n_points:
+        kept = ", no more than the target: all of them are kept" if n_rows <= target else ""
+        notes.append(f"{n_points} rows hold {n_rows} distinct points{kept}")
+    if frame.constant:
+        listed = ", ".join(map(str, frame.constant))
+        notes.append(f"constant columns drop out of the moments: {listed}")
+    if frame.dependent:
+        listed = ", ".join(str(column) for column, _ in frame.dependent)
+        worst = max(residual for _, residual in frame.dependent)
+        notes.append(
+            f"columns that are affine combinations of others drop out of the moments: {listed} "
+            f"(largest residual {worst:.1e} in the frame)"
+        )
+    return tuple(notes)

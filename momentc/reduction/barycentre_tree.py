@@ -1,0 +1,90 @@
+"""Many points to about 2N: reduce the barycentres of groups, drop the dead groups, repeat.
+
+For n points with n much larger than N, eliminating them one by one costs O(n N^2). Instead the
+points are cut into G consecutive groups, each is replaced by the weighted mean of its features,
+and Algorithm 2 runs on the G barycentres. A group whose weight becomes 0 loses all its points at
+once, the others are rescaled, and the moments stay. About half the points go in a pass, so all
+passes together cost O(n N + N^3 log(n/N)) (Litterer and Lyons 2012; Tchernychova 2015, section 4.4;
+Maalouf et al. 2019).
+
+The caller passes the points in an order in which neighbours are near each other: then the groups
+are small in space too, and the moments of order k+1 change little.
+"""
+
+import numba as nb
+import numpy as np
+
+from momentc.moments.features import fill_products, legendre_rows
+from momentc.reduction.tableau import remove_points
+
+__all__ = ["shrink_by_barycentres"]
+
+# Points whose features are evaluated together: N x TILE doubles stay in the second-level cache.
+TILE = 256
+
+
+@nb.njit(cache=True, nogil=True)
+def shrink_by_barycentres(  # type: ignore[no-untyped-def]
+    points, weights, n_stop, parent, axis, power, order, tolerance, order_of, pivot_row
+):
+    """Bring weights to 0, group by group, until at most ``n_stop`` are left or none will go.
+
+    Parameters
+    ----------
+    points : (n, m) float64 ndarray  # IN, in the box [-1, 1]^m, near ones next to each other
+    weights : (n,) float64 ndarray  # IN, OUT: >= 0
+    n_stop : int  # IN, at least 2N
+    parent, axis, power : (N,) int64 ndarray  # IN, see ProductPlan
+    order : int  # IN
+    tolerance : float  # IN, pivot tolerance
+    order_of, pivot_row : int64 ndarray  # work space of at least 2N and N
+    """
+    n, m = points.shape
+    n_features = parent.shape[0]
+    alive = np.empty(n, np.int64)
+    n_alive = 0
+    for i in range(n):
+        if weights[i] > 0.0:
+            alive[n_alive] = i
+            n_alive += 1
+    tables = np.empty((m, order + 1, TILE))
+    column = np.empty(TILE)
+    tile = np.empty((n_features, TILE))
+    while n_alive > n_stop:
+        n_groups = min(2 * n_features, n_alive)
+        means = np.zeros((n_features, n_groups))
+        masses = np.zeros(n_groups)
+        for group in range(n_groups):
+            first = group * n_alive // n_groups
+            last = (group + 1) * n_alive // n_groups
+            for start in range(first, last, TILE):
+                count = min(TILE, last - start)
+                for j in range(m):
+                    for i in range(count):
+                        column[i] = points[alive[start + i], j]
+                    legendre_rows(column[:count], tables[j, :, :count])
+                fill_products(tables[:, :, :count], parent, axis, power, tile[:, :count])
+                for i in range(count):
+                    masses[group] += weights[alive[start + i]]
+                for a in range(n_features):
+                    total = 0.0
+                    for i in range(count):
+                        total += weights[alive[start + i]] * tile[a, i]
+                    means[a, group] += total
+            for a in range(n_features):
+                means[a, group] /= masses[group]
+        before = masses.copy()
+        if remove_points(means, masses, n_groups, tolerance, order_of, pivot_row) == 0:
+            return
+        n_kept = 0
+        for group in range(n_groups):
+            first = group * n_alive // n_groups
+            last = (group + 1) * n_alive // n_groups
+            ratio = masses[group] / before[group]
+            for place in range(first, last):
+                point = alive[place]
+                weights[point] *= ratio
+                if weights[point] > 0.0:
+                    alive[n_kept] = point
+                    n_kept += 1
+        n_alive = n_kept

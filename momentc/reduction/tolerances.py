@@ -1,0 +1,51 @@
+"""Every threshold of the reduction, as a formula of eps and the size of the problem.
+
+No other module holds a numerical threshold of its own.
+"""
+
+import math
+from typing import Final
+
+__all__ = ["EPS", "dependence_tolerance", "gram_cutoff", "group_tolerance", "pivot_tolerance"]
+
+EPS: Final = 2.0**-52
+
+
+def pivot_tolerance(n_moments: int) -> float:
+    """Return the pivot below which a feature counts as dependent on the earlier ones.
+
+    ``16 eps sqrt(N)``. The features are bounded by 1 in their box, so rounding leaves about
+    ``eps sqrt(N)`` times a modest growth where exact arithmetic would leave 0. Treating a feature
+    with a residual of at most this size as dependent changes no moment by more than this times
+    the mass of the group; dividing by it would give null vectors made of rounding noise.
+    """
+    return 16.0 * EPS * math.sqrt(n_moments)
+
+
+def group_tolerance(n_moments: int) -> float:
+    """Return the largest moment error of one group, per unit of its mass, that is accepted.
+
+    ``64 eps sqrt(N)``: 2e-13 for N = 252. What is reached is about 1e-15. The factor leaves room
+    for groups of low numerical rank, whose error is bounded by the pivot tolerance. A group
+    above it is repaired by a re-solve, and left unreduced where that does not help.
+    """
+    return 64.0 * EPS * math.sqrt(n_moments)
+
+
+def dependence_tolerance(coefficients_norm: float) -> float:
+    """Return the residual up to which a column is an affine combination of others.
+
+    ``8 eps (1 + |coefficients|_1)`` in the frame, where columns are bounded by 1: the rounding of
+    evaluating the combination. A column that misses it by more carries information of its own
+    and stays.
+    """
+    return 8.0 * EPS * (1.0 + coefficients_norm)
+
+
+def gram_cutoff(n_moments: int) -> float:
+    """Return the eigenvalue of a Gram matrix, relative to the largest, that counts as zero.
+
+    ``4 N eps``: below it an eigenvalue is rounding. Directions that are cut off are not
+    corrected; they are those in which the features cannot move the moments anyway.
+    """
+    return 4.0 * n_moments * EPS
