@@ -4,6 +4,9 @@ Nothing heavy is imported here: ``momentc --help`` must answer at once, and the 
 has to be in the environment before numpy, numba and faiss load.
 """
 
+import logging
+import os
+import sys
 from typing import NoReturn
 
 __all__ = ["main"]
@@ -15,5 +18,23 @@ def main() -> NoReturn:
     from momentc.cli.signals import install_handlers
 
     install_handlers()
-    build_command().main(prog_name="momentc")
+    try:
+        build_command().main(prog_name="momentc")
+    except SystemExit as ending:
+        _leave(ending.code if isinstance(ending.code, int) else 1)
     raise AssertionError("the command above always ends the process")
+
+
+def _leave(status: int) -> NoReturn:
+    """End at once, without taking the numerical libraries apart: that takes 0.6 s.
+
+    Nothing is lost. Files are closed (and on the disk) before a command returns, the command has
+    flushed its streams and told a broken pipe from a full disk; this flush is for stderr's sake.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue  # closed by the reader: the exit code says so already
+    os._exit(status)

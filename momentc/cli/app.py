@@ -11,6 +11,7 @@ from momentc.cli.info import HELP as INFO_HELP
 from momentc.cli.info import info
 from momentc.cli.verify_moments import HELP as VERIFY_HELP
 from momentc.cli.verify_moments import verify_moments
+from momentc.version import __version__
 
 __all__ = ["app", "build_command"]
 
@@ -52,9 +53,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"momentc {version('momentc')}")
+        typer.echo(f"momentc {__version__}")
         raise typer.Exit
 
 

@@ -144,7 +144,7 @@ def compress(
 
     from momentc.files.compress import compress_file
 
-    with console.progress(floor=target) as progress:
+    with console.progress() as progress:
         outcome = compress_file(job, progress=progress)
     for sentence in outcome.notes:
         console.note(sentence)

@@ -8,6 +8,7 @@
 """
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ import typer
 
 from momentc.cli.guard import VERBOSE
 from momentc.cli.progress import LineProgress, NoProgress, Progress, RichProgress
+from momentc.errors import OutputError
 
 __all__ = ["Console", "Table"]
 
@@ -47,22 +49,20 @@ class Console:
         result_on_stdout: bool = False,
     ) -> None:
         context.meta[VERBOSE] = verbose
+        _show_library_warnings(quiet=quiet)
         self.quiet = quiet
         self.verbose = verbose
         self._as_json = as_json
         self._has_stdout = not result_on_stdout
         self._wants_progress = not (quiet or no_progress)
 
-    def progress(self, *, floor: int = 0) -> Progress:
-        """Progress for this terminal: moving bars, or a line every half minute, or nothing.
-
-        A stage that counts what is left ends at `floor`.
-        """
+    def progress(self) -> Progress:
+        """Progress for this terminal: moving bars, or a line every half minute, or nothing."""
         if not self._wants_progress:
             return NoProgress()
         if _is_capable(sys.stderr):
-            return RichProgress(floor=floor)
-        return LineProgress(sys.stderr, floor=floor)
+            return RichProgress()
+        return LineProgress(sys.stderr)
 
     def note(self, sentence: str) -> None:
         """Say something that the user should know, unless told to be quiet."""
@@ -80,17 +80,38 @@ class Console:
         facts: Sequence[tuple[str, str]],
         table: Table | None = None,
     ) -> None:
-        """Put the result on stdout: the report as JSON, or facts and a table for a person."""
+        """Put the result on stdout: the report as JSON, or facts and a table for a person.
+
+        Raises
+        ------
+        OutputError
+            The disk behind it is full.
+        """
         if not self._has_stdout:
             return
-        if self._as_json:
-            print(json.dumps(report, indent=2, sort_keys=True, allow_nan=False), flush=True)
-        elif not self.quiet:
-            if _is_capable(sys.stdout):
+        try:
+            if self._as_json:
+                print(json.dumps(report, indent=2, sort_keys=True, allow_nan=False))
+            elif not self.quiet and _is_capable(sys.stdout):
                 _print_rich(facts, table)
-            else:
+            elif not self.quiet:
                 _print_plain(facts, table)
             sys.stdout.flush()
+        except BrokenPipeError:
+            raise  # the reader has seen enough: no error
+        except OSError as error:
+            raise OutputError(
+                f"the standard output cannot be written: {error.strerror}; send it elsewhere"
+            ) from error
+
+
+def _show_library_warnings(*, quiet: bool) -> None:
+    """Say on stderr what the library logs, such as a leftover of a killed run that it removed."""
+    logger = logging.getLogger("momentc")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("momentc: note: %(message)s"))
+    logger.handlers = [handler]  # one, also after many runs in one process
+    logger.setLevel(logging.ERROR if quiet else logging.WARNING)
 
 
 def _is_capable(stream: Any) -> bool:

@@ -1,7 +1,6 @@
 """Progress of a running job, drawn for a terminal or written as rare lines for a log.
 
-The library calls ``progress(stage, count, total)`` as often as it likes. A stage either counts
-up to its total (rows read) or down (objects left); which one, the first two calls of it tell.
+The library calls ``progress(stage, done, total)`` as often as it likes; each stage counts up.
 """
 
 import time
@@ -15,12 +14,15 @@ __all__ = ["LineProgress", "NoProgress", "Progress", "RichProgress"]
 
 SECONDS_BETWEEN_LINES = 30.0
 
+# A rate or a time left that is guessed from less than this jumps about more than it tells.
+SECONDS_BEFORE_RATE = 0.5
+
 
 class Progress(Protocol):
     """A progress callback that is open for the time of a ``with`` block."""
 
-    def __call__(self, stage: str, count: int, total: int) -> None:
-        """Take the news: `count` objects done (or left) of `total` in `stage`."""
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Take the news: `done` objects of `total` in `stage`."""
 
     def __enter__(self) -> Self:
         """Begin to draw."""
@@ -37,7 +39,7 @@ class Progress(Protocol):
 class NoProgress:
     """Says nothing."""
 
-    def __call__(self, stage: str, count: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int) -> None:
         """Take no notice."""
 
     def __enter__(self) -> Self:
@@ -49,36 +51,32 @@ class NoProgress:
 
 
 class Pace:
-    """Rate of one stage and the time it still needs, from its first and its latest count."""
+    """One stage: how far it is, how fast, and how long it still needs.
 
-    def __init__(self, count: int, now: float) -> None:
-        self._first = count
+    Parameters
+    ----------
+    stage : str
+    done : int
+        Objects done when the stage was first heard of.
+    now : float
+        Seconds on some clock.
+    """
+
+    def __init__(self, stage: str, done: int, now: float) -> None:
+        self.stage = stage
+        self._first = done
         self._began = now
-        self.count = count
-        self._now = now
 
-    def update(self, count: int, now: float) -> None:
-        """Take the latest count."""
-        self.count = count
-        self._now = now
-
-    @property
-    def falls(self) -> bool:
-        """Whether the stage counts what is left."""
-        return self.count < self._first
-
-    @property
-    def rate(self) -> float:
-        """Objects a second since the stage began; 0 before anything moved."""
-        elapsed = self._now - self._began
-        return abs(self.count - self._first) / elapsed if elapsed > 0 else 0.0
-
-    def seconds_left(self, total: int, floor: int) -> float | None:
-        """Seconds until the count reaches its end at this rate; None while that is unknown."""
-        if self.rate == 0:
-            return None
-        distance = self.count - floor if self.falls else total - self.count
-        return max(distance, 0) / self.rate
+    def describe(self, done: int, total: int, now: float) -> str:
+        """``12,000 left of 273,280, 1,200,000 a second, 0.01 s to go``."""
+        left = max(total - done, 0)
+        text = f"{format_count(left)} left of {format_count(total)}"
+        elapsed = now - self._began
+        if elapsed < SECONDS_BEFORE_RATE or done <= self._first:
+            return text
+        rate = (done - self._first) / elapsed
+        text += f", {format_count(round(rate))} a second"
+        return text if left == 0 else f"{text}, {format_seconds(left / rate)} to go"
 
 
 class LineProgress:
@@ -88,37 +86,26 @@ class LineProgress:
     ----------
     stream : text stream
         Where the lines go: stderr.
-    floor : int
-        Where a stage ends that counts what is left.
     clock : callable
         Seconds; only the tests give another one.
     """
 
-    def __init__(
-        self, stream: TextIO, *, floor: int = 0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
-        self._floor = floor
         self._clock = clock
-        self._stage = ""
-        self._pace = Pace(0, 0.0)
         self._said_at = clock()
+        self._pace = Pace("", 0, self._said_at)
 
-    def __call__(self, stage: str, count: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int) -> None:
         """Take the news and say it if the last line is old enough."""
         now = self._clock()
-        if stage != self._stage:
-            self._stage = stage
-            self._pace = Pace(count, now)
-        self._pace.update(count, now)
+        if stage != self._pace.stage:
+            self._pace = Pace(stage, done, now)
         if now - self._said_at < SECONDS_BETWEEN_LINES:
             return
         self._said_at = now
-        line = f"momentc: {stage}: {describe(self._pace, total)}"
-        left = self._pace.seconds_left(total, self._floor)
-        if left is not None:
-            line += f", {format_seconds(left)} left"
-        print(line, file=self._stream, flush=True)
+        said = self._pace.describe(done, total, now)
+        print(f"momentc: {stage}: {said}", file=self._stream, flush=True)
 
     def __enter__(self) -> Self:
         """Begin; the first line comes after 30 seconds."""
@@ -129,45 +116,34 @@ class LineProgress:
 
 
 class RichProgress:
-    """A bar a stage on stderr: stage, bar, objects left, rate, time; gone when the job ends."""
+    """A line a stage on stderr: stage, bar, objects left, rate, time; gone when the job ends."""
 
-    def __init__(self, *, floor: int = 0) -> None:
+    def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, SpinnerColumn, TextColumn
         from rich.progress import Progress as Bars
 
         self._bars = Bars(
-            SpinnerColumn(finished_text="[green]✓[/]"),
+            SpinnerColumn(finished_text="✓", style="cyan"),
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[said]}", style="dim"),
             console=Console(stderr=True),
             transient=True,
         )
-        self._floor = floor
-        self._stage = ""
         self._task: Any = None
-        self._pace = Pace(0, 0.0)
+        self._pace = Pace("", 0, 0.0)
 
-    def __call__(self, stage: str, count: int, total: int) -> None:
+    def __call__(self, stage: str, done: int, total: int) -> None:
         """Take the news; the drawing itself happens ten times a second at most."""
         now = time.monotonic()
-        if stage != self._stage:
-            self._finish_stage()
-            self._stage = stage
-            self._pace = Pace(count, now)
+        if stage != self._pace.stage:
+            if self._task is not None:
+                self._bars.update(self._task, total=1, completed=1, said="")
+            self._pace = Pace(stage, done, now)
             self._task = self._bars.add_task(stage, total=None, said="")
-        self._pace.update(count, now)
-        said = describe(self._pace, total)
-        left = self._pace.seconds_left(total, self._floor)
-        if left is not None:
-            said += f", {format_seconds(left)} left"
-        done = total - count if self._pace.falls else count
+        said = self._pace.describe(done, total, now)
         self._bars.update(self._task, total=max(total, 1), completed=done, said=said)
-
-    def _finish_stage(self) -> None:
-        if self._task is not None:
-            self._bars.update(self._task, total=1, completed=1)
 
     def __enter__(self) -> Self:
         """Begin to draw."""
@@ -177,12 +153,3 @@ class RichProgress:
     def __exit__(self, *_: object) -> None:
         """Stop and give the screen back."""
         self._bars.stop()
-
-
-def describe(pace: Pace, total: int) -> str:
-    """`12,000 left of 273,280, 1,200,000 a second`."""
-    word = " left" if pace.falls else ""
-    text = f"{format_count(pace.count)}{word} of {format_count(total)}"
-    if pace.rate > 0:
-        text += f", {format_count(round(pace.rate))} a second"
-    return text

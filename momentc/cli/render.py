@@ -41,14 +41,17 @@ def comparison_facts(content: dict[str, Any]) -> Facts:
     """Return the summary of a comparison of two files."""
     n_in, n_out = content["n_points"]
     weight_in, weight_out = content["total_weight"]
-    kept = {True: "yes", False: "no FAILED", None: "not known (the index is of another array)"}
+    if content["rows_are_kept"]:
+        kept = "yes"
+    else:
+        kept = "no FAILED" if content["made_from_original"] else "no, made from another array"
     return [
         ("original", content["original"]),
         ("compressed", content["compressed"]),
         ("objects", f"{format_count(n_in)} -> {format_count(n_out)}  ({_ratio(n_in, n_out)})"),
         ("total weight", f"{weight_in:.17g} -> {weight_out:.17g}"),
         ("moments", _moments(content)),
-        ("kept rows are rows of the original", kept[content["rows_are_kept"]]),
+        ("kept rows are rows of the original", kept),
         ("moment error", _verdict(content)),
         ("time", format_seconds(content["seconds"])),
     ]

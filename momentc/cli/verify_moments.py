@@ -1,6 +1,6 @@
 """``momentc verify-moments``: parse, one call of the library, render."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -86,9 +86,15 @@ def verify_moments(
         outcome = verify_files(job, progress=progress)
     console.result(outcome.content, comparison_facts(outcome.content), order_table(outcome.content))
     if not outcome.ok:
-        raise VerificationError(
-            f"{compressed}: does not hold the moments of {original} up to order "
-            f"{outcome.content['k']} within {tolerance:.1e}"
-            if outcome.content["rows_are_kept"] is not False
-            else f"{compressed}: some of its rows are not rows of {original}"
-        )
+        raise VerificationError(failure(outcome.content))
+
+
+def failure(content: dict[str, Any]) -> str:
+    """Say what does not hold."""
+    compressed, original = content["compressed"], content["original"]
+    if content["made_from_original"] and not content["rows_are_kept"]:
+        return f"{compressed}: some of its rows are not the rows of {original} that it names"
+    return (
+        f"{compressed}: does not have the moments of {original} up to order {content['k']} "
+        f"within {content['tolerance']:.1e}"
+    )

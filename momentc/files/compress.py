@@ -1,31 +1,30 @@
 """Compress one file into another: read, compress, write, check what was written, report."""
 
 import json
+import sys
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.errors import VerificationError
+from momentc.errors import InputError, UsageError, VerificationError
 from momentc.files.jobs import CompressJob, JobReport
 from momentc.files.measure import Stopwatch, peak_memory
 from momentc.files.names import STDOUT, output_of, report_of
 from momentc.files.open import open_input
 from momentc.files.plan import CompressPlan, make_plan
+from momentc.io.atomic import output_lock, probe_output, write_text_atomic
 from momentc.io.convert import LoadedPoints, load_points, select_columns
-from momentc.io.result_file import (
-    probe_output,
-    write_result,
-    write_result_stream,
-    write_text_atomic,
-)
+from momentc.io.location import parse_location
+from momentc.io.result_file import output_format, write_result, write_result_stream
 from momentc.io.source import Source
 from momentc.pipeline import Compression, certify, check_request, compress_points
 from momentc.progress import ProgressCallback
+from momentc.version import __version__
 from momentc.weighted import WeightedSet
 
 __all__ = ["compress_file"]
@@ -58,11 +57,23 @@ def compress_file(job: CompressJob, *, progress: ProgressCallback | None = None)
         The moments of the result miss the tolerance; nothing was written unless
         ``job.keep_going``.
     """
+    output, report = output_of(job), report_of(job)
+    inputs = _input_files(job)
+    _probe(output, report, force=job.force, inputs=inputs)
+    with ExitStack() as locks:
+        for path in (output, report):
+            if path is not None and path != STDOUT:
+                locks.enter_context(output_lock(path))
+        return _compress_locked(job, inputs, progress)
+
+
+def _compress_locked(
+    job: CompressJob, inputs: Sequence[Path], progress: ProgressCallback | None
+) -> JobReport:
+    """Do the job while no other run may write the same files."""
     watch = Stopwatch()
     say = progress or (lambda _stage, _count, _total: None)
     with open_input(job.source) as source:
-        inputs = [path for path in (source.path, _weights_file(job)) if path is not None]
-        _probe(job, inputs)
         plan = make_plan(job, source)
         _check_columns(plan)
         plan.check_memory()
@@ -84,7 +95,7 @@ def compress_file(job: CompressJob, *, progress: ProgressCallback | None = None)
         error, relative = certify(compression, _as_float64(result, columns), result.weights)
         metadata = _metadata(job, source, columns, loaded, compression, error, relative)
         watch.lap("certificate")
-    _write(job, plan, result, metadata, compression, columns, inputs)
+    metadata = _write(job, plan, result, metadata, compression, columns, inputs)
     watch.lap("writing")
 
     content = {**metadata, **_measured(watch, plan, compression)}
@@ -100,21 +111,26 @@ def compress_file(job: CompressJob, *, progress: ProgressCallback | None = None)
     )
 
 
-def _probe(job: CompressJob, inputs: Sequence[Path]) -> None:
+def _probe(output: str, report: str | None, *, force: bool, inputs: Sequence[Path]) -> None:
     """Refuse an output that cannot be written, before any work goes into it."""
-    output, report = output_of(job), report_of(job)
     if output != STDOUT:
-        probe_output(output, force=job.force, inputs=inputs)
-    if report is not None:
-        probe_output(report, force=job.force, inputs=inputs)
+        output_format(output)
+        probe_output(output, force=force, inputs=inputs)
+    if report is None:
+        return
+    if output != STDOUT and Path(report).resolve() == Path(output).resolve():
+        raise UsageError(f"--report and --output are the same file, {report}; give two names")
+    probe_output(report, force=force, inputs=inputs)
 
 
-def _weights_file(job: CompressJob) -> Path | None:
-    """Return the file of the weights, if they are a file of their own: never to be overwritten."""
-    if job.source.weights is None:
-        return None
-    path = Path(job.source.weights)
-    return path if path.is_file() else None
+def _input_files(job: CompressJob) -> list[Path]:
+    """Return the files that the job reads, which it must never overwrite."""
+    files = [parse_location(job.source.location, job.source.dataset).path]
+    if job.source.weights is not None:
+        # Not a file: a dataset of the input, or a mistake that opening the input will name.
+        with suppress(InputError):
+            files.append(parse_location(job.source.weights).path)
+    return [path for path in files if path is not None]
 
 
 def _check_columns(plan: CompressPlan) -> None:
@@ -145,7 +161,7 @@ def _metadata(
 ) -> dict[str, Any]:
     """Describe the result, free of times and host names: same input, same bytes."""
     return {
-        "momentc": version("momentc"),
+        "momentc": __version__,
         "k": compression.k,
         "matched_order": compression.matched_order,
         "target": compression.target,
@@ -163,11 +179,12 @@ def _metadata(
         "input": {
             "path": job.source.location,
             "name": source.name,
-            "dataset": job.source.dataset,
+            "dataset": source.dataset,
             "weights": job.source.weights,
-            "weighted": source.weights is not None,
+            "weighted": source.has_weights,
             "nan": job.source.nan,
-            "shape": [source.n_rows, source.n_columns],
+            "allow_lossy": job.source.allow_lossy,
+            "shape": list(source.shape),
             "dtype": source.dtype.str,
             "fingerprint": source.fingerprint(),
         },
@@ -201,14 +218,20 @@ def _write(
     compression: Compression,
     columns: NDArray[np.int64],
     inputs: Sequence[Path],
-) -> None:
-    """Write the result; what was read back from the disk must hold the same promise."""
+) -> dict[str, Any]:
+    """Write the result; what was read back from the disk must hold the same promise.
 
-    def verify(written: WeightedSet, _metadata: dict[str, Any]) -> None:
+    Returns the metadata as they were read back, with format version and checksum.
+    """
+    as_written: dict[str, Any] = {}
+
+    def verify(written: WeightedSet, metadata_written: dict[str, Any]) -> None:
+        as_written.update(metadata_written)
         error, _ = certify(compression, _as_float64(written, columns), written.weights)
         if _holds(error, compression) or job.keep_going:
             return
-        worst = max(range(compression.k + 1), key=lambda order: error[order])
+        # A NaN is worse than any number, and no number compares with it.
+        worst = max(range(compression.k + 1), key=lambda i: np.nan_to_num(error[i], nan=np.inf))
         raise VerificationError(
             f"{plan.input}: the moments of order {worst} are off by {error[worst]:.1e}, more than "
             f"the tolerance {compression.tolerance:.1e}; ask for a smaller k, a larger target or "
@@ -216,11 +239,10 @@ def _write(
         )
 
     if plan.output == STDOUT:
-        import sys
-
         write_result_stream(sys.stdout.buffer, result, metadata, verify=verify)
     else:
         write_result(plan.output, result, metadata, force=job.force, inputs=inputs, verify=verify)
+    return as_written
 
 
 def _measured(watch: Stopwatch, plan: CompressPlan, compression: Compression) -> dict[str, Any]:

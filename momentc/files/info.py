@@ -3,7 +3,7 @@
 from typing import Any
 
 from momentc.files.jobs import InputChoice, JobReport
-from momentc.files.open import open_input
+from momentc.files.open import is_result, open_input
 
 __all__ = ["describe_file"]
 
@@ -23,26 +23,27 @@ def describe_file(choice: InputChoice) -> JobReport:
     VerificationError
         A compressed file does not match its checksum.
     """
-    from momentc.io.result_file import is_result, read_result
+    from momentc.io.result_file import read_result
 
-    if is_result(choice.location):
-        result, metadata = read_result(choice.location)
-        content: dict[str, Any] = {
-            "kind": "compressed",
-            "name": choice.location,
-            "n_rows": len(result),
-            "dtype": result.points.dtype.str,
-            "total_weight": result.total_weight,
-            **metadata,
-        }
-        return JobReport(content=content, ok=bool(metadata.get("ok", False)))
     with open_input(choice) as source:
-        content = {
-            "kind": "array",
-            "name": source.name,
-            "n_rows": source.n_rows,
-            "n_columns": source.n_columns,
-            "dtype": source.dtype.str,
-            "weighted": source.weights is not None,
-        }
-    return JobReport(content=content, ok=True)
+        if not is_result(source):
+            content: dict[str, Any] = {
+                "kind": "array",
+                "name": source.name,
+                "n_rows": source.n_rows,
+                "n_columns": source.n_columns,
+                "dtype": source.dtype.str,
+                "weighted": source.has_weights,
+            }
+            return JobReport(content=content, ok=True, notes=source.warnings)
+        path = str(source.path)
+    result, metadata = read_result(path)
+    content = {
+        "kind": "compressed",
+        "name": choice.location,
+        "n_rows": len(result),
+        "dtype": result.points.dtype.str,
+        "total_weight": result.total_weight,
+        **metadata,
+    }
+    return JobReport(content=content, ok=bool(metadata.get("ok", False)))

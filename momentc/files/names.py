@@ -19,7 +19,7 @@ def output_of(job: CompressJob) -> str:
     UsageError
         The input is a pipe and no output was named.
     """
-    from momentc.io.result_file import derived_output
+    from momentc.io.location import derived_output
 
     if job.output is None:
         return str(derived_output(job.source.location))

@@ -10,7 +10,7 @@ from momentc.files.names import STDOUT
 if TYPE_CHECKING:
     from momentc.io.source import Source
 
-__all__ = ["open_input"]
+__all__ = ["is_result", "open_input"]
 
 
 def open_input(choice: InputChoice) -> "Source":
@@ -34,3 +34,14 @@ def open_input(choice: InputChoice) -> "Source":
         allow_external=choice.allow_external,
         stdin=sys.stdin.buffer,
     )
+
+
+def is_result(source: "Source") -> bool:
+    """Whether an open source is a file that momentc wrote.
+
+    Those are small and the only ordinary files that are read whole on opening; asking the source
+    first keeps a mistyped name from reading a huge array into memory.
+    """
+    from momentc.io.source import ArraySource
+
+    return isinstance(source, ArraySource) and source.path is not None and source.path.is_file()

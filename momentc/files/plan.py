@@ -142,7 +142,7 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
         dtype=str(source.dtype),
         n_rows=source.n_rows,
         n_columns=n_columns,
-        weighted=source.weights is not None,
+        weighted=source.has_weights,
         k=k,
         target=target,
         n_moments=n_moments,

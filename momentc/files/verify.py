@@ -10,18 +10,17 @@ from numpy.typing import NDArray
 from momentc.errors import InputError, UsageError
 from momentc.files.jobs import InputChoice, JobReport, VerifyJob
 from momentc.files.measure import Stopwatch, peak_memory
-from momentc.files.open import open_input
+from momentc.files.names import STDOUT
+from momentc.files.open import is_result, open_input
 from momentc.io.convert import float64_blocks, select_columns
+from momentc.io.location import Location, parse_location
 from momentc.io.result_file import read_result
-from momentc.io.source import Source
+from momentc.io.source import Source, open_source
 from momentc.progress import ProgressCallback
 from momentc.verification import MomentComparison, compare_moments
 from momentc.weighted import WeightedSet
 
 __all__ = ["verify_files"]
-
-# Numbers in a block of the original: 8 MiB of float64, small beside the libraries.
-BLOCK_NUMBERS = 2**20
 
 
 def verify_files(job: VerifyJob, *, progress: ProgressCallback | None = None) -> JobReport:
@@ -30,8 +29,8 @@ def verify_files(job: VerifyJob, *, progress: ProgressCallback | None = None) ->
     Returns
     -------
     JobReport
-        ``ok`` says whether all moments up to the order agree within the tolerance and the kept
-        rows are rows of the original.
+        ``ok`` says whether all moments up to the order agree within the tolerance and, if the
+        compressed file was made from this very array, its rows are rows of it.
 
     Raises
     ------
@@ -43,22 +42,17 @@ def verify_files(job: VerifyJob, *, progress: ProgressCallback | None = None) ->
         The order cannot be known and was not given.
     """
     watch = Stopwatch()
-    compressed, metadata = read_result(job.compressed)
+    compressed, metadata = _read_compressed(job.compressed)
     order = _order(job, metadata)
-    choice = with_recorded_choices(job.source, metadata)
+    choice = with_recorded_choices(job.source, metadata, job.compressed)
     with open_input(choice) as source:
         columns = _columns(choice, source, compressed, metadata, job.compressed)
-        rows_per_block = max(BLOCK_NUMBERS // max(source.n_columns, 1), 1)
 
         def blocks() -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-            for points, weights, _index in float64_blocks(
-                source,
-                columns,
-                nan=choice.nan,
-                allow_lossy=choice.allow_lossy,
-                rows_per_block=rows_per_block,
+            for block in float64_blocks(
+                source, columns, nan=choice.nan, allow_lossy=choice.allow_lossy
             ):
-                yield points, weights
+                yield block.points, block.weights
 
         comparison = compare_moments(
             blocks,
@@ -70,19 +64,34 @@ def verify_files(job: VerifyJob, *, progress: ProgressCallback | None = None) ->
         )
         watch.lap("moments")
         kept = rows_are_kept(source, compressed)
+        is_origin = source.fingerprint() == _recorded(metadata).get("fingerprint")
         watch.lap("rows")
         name = source.name
     content = {
         "original": name,
         "compressed": job.compressed,
+        "made_from_original": is_origin,
         "rows_are_kept": kept,
         **_as_json(comparison),
         "seconds": round(watch.seconds, 6),
         "peak_memory": peak_memory(),
     }
-    ok = comparison.ok and kept is not False
+    # Rows of another array prove nothing; those of this very array must be what they say.
+    ok = comparison.ok and (kept or not is_origin)
     content["ok"] = ok
     return JobReport(content=content, ok=ok)
+
+
+def _read_compressed(location: str) -> tuple[WeightedSet, dict[str, Any]]:
+    """Read the compressed file; a huge array given in its place is refused by its header."""
+    if location != STDOUT:
+        with open_source(location) as source:
+            if not is_result(source):
+                raise InputError(
+                    f"{source.name} was not written by momentc; expected first the original, then "
+                    "what momentc compress made of it"
+                )
+    return read_result(location)
 
 
 def _order(job: VerifyJob, metadata: dict[str, Any]) -> int:
@@ -95,26 +104,54 @@ def _order(job: VerifyJob, metadata: dict[str, Any]) -> int:
     return order
 
 
-def with_recorded_choices(choice: InputChoice, metadata: dict[str, Any]) -> InputChoice:
+def with_recorded_choices(
+    choice: InputChoice, metadata: dict[str, Any], compressed: str
+) -> InputChoice:
     """Fill in what the user left open with what the compressed file records of its making.
 
-    A recorded name of weights is only followed inside the original file: a compressed file from
-    elsewhere must not be able to make momentc open files that the user did not name.
+    Recorded weights are only looked for inside the original: a compressed file from elsewhere must
+    not be able to make momentc open files that the user did not name.
+
+    Raises
+    ------
+    InputError
+        The original is missing, or the recorded weights are not inside it.
     """
-    recorded = metadata.get("input")
-    if not isinstance(recorded, dict):
-        return choice
-    if choice.dataset is None and ":" not in choice.location:
-        choice = replace(choice, dataset=_text(recorded.get("dataset")))
-    if choice.nan == "error" and recorded.get("nan") == "drop":
+    recorded = _recorded(metadata)
+    place = parse_location(choice.location, choice.dataset)
+    dataset = recorded.get("dataset")
+    if place.dataset is None and isinstance(dataset, str):
+        choice = replace(choice, dataset=dataset)
+    if recorded.get("nan") == "drop":
         choice = replace(choice, nan="drop")
+    if recorded.get("allow_lossy") is True:
+        choice = replace(choice, allow_lossy=True)
     if choice.columns is None and isinstance(metadata.get("columns"), list):
         choice = replace(choice, columns=",".join(str(column) for column in metadata["columns"]))
+    weights = recorded.get("weights")
+    if choice.weights is None and isinstance(weights, str):
+        choice = replace(choice, weights=_weights_inside(place, weights, compressed))
     return choice
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def _recorded(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return what the compressed file says of its input; nothing if it says nothing."""
+    recorded = metadata.get("input")
+    return recorded if isinstance(recorded, dict) else {}
+
+
+def _weights_inside(place: Location, weights: str, compressed: str) -> str:
+    """Return the location of `weights` within the file `place`, and nowhere else."""
+    try:
+        if place.path is None:
+            raise InputError("the standard input is not searched for weights")
+        open_source(str(place.path), dataset=weights).close()
+    except InputError as error:
+        raise InputError(
+            f"{compressed}: was made with the weights {weights!r}, which are not in {place.name} "
+            "itself; name them with --weights"
+        ) from error
+    return f"{place.path}:{weights}"
 
 
 def _columns(
@@ -136,24 +173,22 @@ def _columns(
 
 def _made_from(metadata: dict[str, Any]) -> str:
     """`` (but from data.h5:/x)`` where the file says so."""
-    recorded = metadata.get("input")
-    name = recorded.get("name") if isinstance(recorded, dict) else None
+    name = _recorded(metadata).get("name")
     return f" (but from {name})" if isinstance(name, str) else ""
 
 
-def rows_are_kept(source: Source, compressed: WeightedSet) -> bool | None:
-    """Whether each kept row is, bit for bit, the row of the original that its index names.
-
-    None if the index cannot belong to this original (it was re-compressed, or cut).
-    """
+def rows_are_kept(source: Source, compressed: WeightedSet) -> bool:
+    """Whether each kept row is, bit for bit, the row of the original that its index names."""
     index = compressed.index
-    if len(index) == 0 or int(index[0]) < 0 or int(index[-1]) >= source.n_rows:
-        return None
+    if len(index) and not 0 <= int(index[0]) <= int(index[-1]) < source.n_rows:
+        return False
     rows = source.take(index)
-    if rows.dtype != compressed.points.dtype:
-        return None
     # As bytes: NaN in a column that is only carried along equals itself there.
-    return np.ascontiguousarray(rows).tobytes() == np.ascontiguousarray(compressed.points).tobytes()
+    return (
+        rows.dtype == compressed.points.dtype
+        and np.ascontiguousarray(rows).tobytes()
+        == np.ascontiguousarray(compressed.points).tobytes()
+    )
 
 
 def _as_json(comparison: MomentComparison) -> dict[str, Any]:
