@@ -13,28 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.clustering.duplicates import merge_duplicates
-from momentc.clustering.hybrid import reduce_support
 from momentc.engine.threads import available_threads, thread_map
-from momentc.errors import RequestError, VerificationError
+from momentc.hybrid import reduce_support
+from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments
 from momentc.moments.discrepancy import error_by_order, relative_error_by_order
 from momentc.moments.features import legendre_features
 from momentc.moments.frame import Frame, fit_frame
 from momentc.moments.multi_index import n_moments
+from momentc.moments.request import ORDERS_BEYOND, check_request
 from momentc.options import CompressOptions
 from momentc.progress import ProgressCallback
-from momentc.reduction.groups import MapFunction
 from momentc.reduction.matching import least_relative_change
 from momentc.weighted import WeightedSet
 
 __all__ = ["Compression", "certify", "check_request", "compress_points"]
-
-# Orders above k whose moments are compared too, for information.
-ORDERS_BEYOND = 2
-
-# Moments that one group may have at most. Its tableau needs 16 N^2 bytes and N^3 operations a
-# group: 20,000 moments are 6 GB and hours.
-MOST_MOMENTS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,56 +96,6 @@ class _Stopwatch:
         start = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-
-def largest_order(n_variables: int, most_moments: int) -> int:
-    """Return the largest k with C(n_variables + k, k) <= most_moments, 0 if there is none."""
-    if n_variables == 0:
-        return 0
-    order = 0
-    while n_moments(n_variables, order + 1) <= most_moments:
-        order += 1
-    return order
-
-
-def check_request(k: int, target: int, n_rows: int, rank: int) -> None:
-    """Check that ``target`` points can carry the moments up to order k of ``rank`` variables.
-
-    Parameters
-    ----------
-    k, target : int
-    n_rows : int
-        Distinct rows; where they are no more than the target nothing has to be reduced.
-    rank : int
-        Affine rank of the points, or an upper bound of it.
-
-    Raises
-    ------
-    RequestError
-        With the k and the target that would do.
-    """
-    if n_rows <= target:
-        return
-    needed = n_moments(rank, k)
-    if needed > target:
-        order = largest_order(rank, target)
-        at_target = (
-            f"k = {order} is the largest that {target} points can keep" if order else "no k will do"
-        )
-        at_order = (
-            f"k = {k} needs a target of at least {needed}"
-            if needed <= MOST_MOMENTS
-            else f"k = {k} has {needed} moments, more than {MOST_MOMENTS} cannot be worked with"
-        )
-        raise RequestError(
-            f"target {target} is below C({rank}+{k},{k}) = {needed}, the number of moments up to "
-            f"order {k} in {rank} independent columns; {at_target}; {at_order}"
-        )
-    if needed > MOST_MOMENTS:
-        raise RequestError(
-            f"k = {k} in {rank} independent columns has C({rank}+{k},{k}) = {needed} moments, more than "
-            f"{MOST_MOMENTS} cannot be worked with; the largest k is {largest_order(rank, MOST_MOMENTS)}"
-        )
 
 
 def compress_points(
@@ -309,7 +252,9 @@ def _matched_order(error: tuple[float, ...], tolerance: float) -> int:
 def _notes(frame: Frame, n_points: int, n_rows: int, target: int, copied: bool) -> tuple[str, ...]:
     notes = []
     if copied:
-        notes.append(f"the input has {n_points} rows, no more than the target: all are kept as they are")
+        notes.append(
+            f"the input has {n_points} rows, no more than the target: all are kept as they are"
+        )
     elif n_rows < n_points:
         kept = ", no more than the target: all of them are kept" if n_rows <= target else ""
         notes.append(f"{n_points} rows hold {n_rows} distinct points{kept}")

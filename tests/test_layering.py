@@ -9,7 +9,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "momentc"
 
 # Rooms without arrows of their own (beyond errors) that everyone may import.
-LEAVES = frozenset({"errors", "options", "progress", "version", "weighted"})
+LEAVES = frozenset(
+    {"errors", "groups", "map_function", "options", "progress", "tolerances", "version", "weighted"}
+)
 
 # room -> the rooms it may import, besides itself and the leaves
 ALLOWED: dict[str, frozenset[str]] = {
@@ -17,7 +19,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     "files": frozenset({"io", "pipeline", "verification"}),
     "study": frozenset({"pipeline"}),
     "verification": frozenset({"moments"}),
-    "pipeline": frozenset({"clustering", "reduction", "moments", "engine"}),
+    "pipeline": frozenset({"hybrid", "reduction", "moments", "clustering", "engine"}),
+    "hybrid": frozenset({"clustering", "reduction", "moments"}),
     "clustering": frozenset({"moments"}),
     "reduction": frozenset({"moments"}),
     "moments": frozenset(),
@@ -27,7 +30,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 
 # Rooms that may not even import every leaf.
 NARROW: dict[str, frozenset[str]] = {
-    "engine": frozenset({"errors"}),
+    "engine": frozenset({"errors", "map_function"}),
     "io": frozenset({"errors", "weighted"}),
     "errors": frozenset(),
     "options": frozenset({"errors"}),

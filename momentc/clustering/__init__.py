@@ -1,0 +1,1 @@
+"""Which points belong together: k-means, greedy smallest groups, cells, equal rows."""

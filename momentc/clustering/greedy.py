@@ -4,6 +4,10 @@ The paper takes the smallest group, removes one point, and searches again. Here 
 groups that are among the smallest and share no point: none of them can change the others, so this
 is many greedy steps at once, and threads can share them. Groups of p > 1 points too many let one
 factorisation remove p points where N is large.
+
+The neighbours of a set of candidate centres are found once for many rounds. Each list is longer
+than a group; when points go, the next ones on the list move up, and the list still holds the
+nearest of those that are left. Only when many lists are used up is the search repeated.
 """
 
 from typing import Final
@@ -13,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from momentc.reduction.groups import Groups
+from momentc.groups import Groups
 
-__all__ = ["smallest_groups"]
+__all__ = ["SmallestGroups"]
 
 # Candidate centres per group that would tile the points. More change the error by less than its
 # noise; fewer cost accuracy.
@@ -25,85 +29,160 @@ CENTRES_PER_GROUP: Final = 8
 # when the groups around them may have become smaller relative to the rest.
 SMALLEST_PART: Final = 0.5
 
-
-@nb.njit(cache=True, nogil=True)
-def _disjoint(neighbours, by_size, n_points, n_wanted):  # type: ignore[no-untyped-def]
-    """Return the candidates, in the order given, that share no point with an earlier one taken."""
-    taken = np.zeros(n_points, np.bool_)
-    chosen = np.empty(min(n_wanted, by_size.shape[0]), np.int64)
-    n_chosen = 0
-    for candidate in by_size:
-        if n_chosen == n_wanted:
-            break
-        free = True
-        for i in range(neighbours.shape[1]):
-            if taken[neighbours[candidate, i]]:
-                free = False
-                break
-        if free:
-            for i in range(neighbours.shape[1]):
-                taken[neighbours[candidate, i]] = True
-            chosen[n_chosen] = candidate
-            n_chosen += 1
-    return chosen[:n_chosen]
+# Spare neighbours on each list, as a part of the group, and the part of the lists that may be used
+# up before the neighbours are searched anew.
+SPARE_PART: Final = 0.5
+USED_UP_PART: Final = 0.25
 
 
-def smallest_groups(
-    points: NDArray[np.float64],
-    group_size: int,
-    n_keep: int,
-    n_remove: int,
-    seed: np.random.SeedSequence,
-    *,
-    n_threads: int = 1,
-) -> Groups:
-    """Return disjoint groups of the smallest diameter that together lose ``n_remove`` points.
+class SmallestGroups:
+    """Rounds of the smallest disjoint groups among the points that still have a weight.
 
     Parameters
     ----------
     points : (n, m) float64 ndarray
-        n >= group_size.
-    group_size : int
-        N + p.
+    alive : (n_alive,) int64 ndarray
+        Positions of the points that have a weight; more than ``n_keep``.
+    surplus : int
+        Points that a group may lose, p.
     n_keep : int
-        Points each group keeps, N. The last group keeps more if n_remove asks for it.
-    n_remove : int
-        Points to remove at most, >= 1.
+        Points that a group keeps, N.
     seed : numpy.random.SeedSequence
         Chooses the candidate centres.
     n_threads : int
         For the neighbour search, whose result does not depend on it.
-
-    Returns
-    -------
-    Groups
-        At least one.
     """
-    n, m = points.shape
-    if group_size >= n:
-        neighbours = np.arange(n)[None, :]
-        by_size = np.zeros(1, dtype=np.int64)
-    elif m == 1:
-        order = np.argsort(points[:, 0], kind="stable")
-        values = points[order, 0]
-        starts = np.arange(n - group_size + 1)
-        by_size = _smallest_first(values[group_size - 1 :] - values[: n - group_size + 1])
-        neighbours = order[starts[:, None] + np.arange(group_size)]
-    else:
-        n_centres = min(n, CENTRES_PER_GROUP * max(1, n // n_keep))
-        centres = np.random.default_rng(seed).choice(n, n_centres, replace=False, shuffle=False)
-        tree = cKDTree(points, balanced_tree=False)
-        distances, neighbours = tree.query(points[centres], k=group_size, workers=n_threads)
-        by_size = _smallest_first(distances[:, -1])
-    per_group = neighbours.shape[1] - n_keep
-    n_wanted = -(-n_remove // per_group)
-    chosen = _disjoint(neighbours, by_size, n, n_wanted)
-    keep = np.full(len(chosen), n_keep, dtype=np.int64)
-    keep[-1] += max(0, len(chosen) * per_group - n_remove)
-    offsets = np.arange(len(chosen) + 1, dtype=np.int64) * neighbours.shape[1]
-    return Groups(neighbours[chosen].ravel().astype(np.int64), offsets, keep)
+
+    def __init__(
+        self,
+        points: NDArray[np.float64],
+        alive: NDArray[np.int64],
+        surplus: int,
+        n_keep: int,
+        seed: np.random.SeedSequence,
+        *,
+        n_threads: int = 1,
+    ) -> None:
+        n_alive = len(alive)
+        self._size = min(n_keep + surplus, n_alive)
+        self._n_keep = n_keep
+        listed = min(n_alive, self._size + int(SPARE_PART * n_keep) + 2)
+        self._all_listed = listed == n_alive
+        if points.shape[1] == 1:
+            order = alive[np.argsort(points[alive, 0], kind="stable")]
+            self._lists = _windows(order, listed)
+            self._values: NDArray[np.float64] | None = points[:, 0]
+            return
+        self._values = None
+        n_centres = min(n_alive, CENTRES_PER_GROUP * max(1, n_alive // n_keep))
+        centres = np.random.default_rng(seed).choice(
+            n_alive, n_centres, replace=False, shuffle=False
+        )
+        local = points[alive]
+        tree = cKDTree(local, balanced_tree=False, compact_nodes=False)
+        distances, neighbours = tree.query(
+            local[centres], k=[*range(1, listed + 1)], workers=n_threads
+        )
+        self._distances = distances
+        self._lists = alive[neighbours]
+
+    def next(self, weights: NDArray[np.float64], n_remove: int) -> Groups | None:
+        """Return disjoint groups of the smallest diameter, or None if the lists are used up.
+
+        Parameters
+        ----------
+        weights : (n,) float64 ndarray
+            0 where a point is gone.
+        n_remove : int
+            Points to remove at most, >= 1; the last group keeps more if it must.
+        """
+        if self._values is None:
+            members, sizes = _first_alive(self._lists, self._distances, weights, self._size)
+        else:
+            members, sizes = _narrowest_alive(self._lists, self._values, weights, self._size)
+        usable = np.flatnonzero(np.isfinite(sizes))
+        if len(usable) == 0 or len(usable) < (1.0 - USED_UP_PART) * len(sizes):
+            return None
+        n_used = max(1, int(np.ceil(SMALLEST_PART * len(usable))))
+        smallest_first = usable[np.argsort(sizes[usable], kind="stable")[:n_used]]
+        per_group = self._size - self._n_keep
+        chosen = _disjoint(members, smallest_first, len(weights), -(-n_remove // per_group))
+        keep = np.full(len(chosen), self._n_keep, dtype=np.int64)
+        keep[-1] += max(0, len(chosen) * per_group - n_remove)
+        offsets = np.arange(len(chosen) + 1, dtype=np.int64) * self._size
+        return Groups(members[chosen].ravel(), offsets, keep)
 
 
-def _smallest_first(sizes: NDArray[np.float64]) -> NDArray[np.int64]:
-    n_used = max(1, int(np.ceil(SMALLEST_PART * len(sizes))))
-    return np.argsort(sizes, kind="stable")[:n_used]
+def _windows(order: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Return all runs of ``size`` consecutive entries, one a row."""
+    return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(order, size))
+
+
+@nb.njit(cache=True, nogil=True)
+def _first_alive(lists, distances, weights, size):  # type: ignore[no-untyped-def]
+    """Return the first ``size`` points of each list that have a weight, and the last's distance.
+
+    The distance is infinite where a list holds fewer.
+    """
+    n_lists, listed = lists.shape
+    members = np.empty((n_lists, size), np.int64)
+    radius = np.full(n_lists, np.inf)
+    for row in range(n_lists):
+        count = 0
+        for place in range(listed):
+            point = lists[row, place]
+            if weights[point] > 0.0:
+                members[row, count] = point
+                count += 1
+                if count == size:
+                    radius[row] = distances[row, place]
+                    break
+    return members, radius
+
+
+@nb.njit(cache=True, nogil=True)
+def _narrowest_alive(lists, values, weights, size):  # type: ignore[no-untyped-def]
+    """As :func:`_first_alive` for runs on a line, whose extent is last minus first value."""
+    n_lists, listed = lists.shape
+    members = np.empty((n_lists, size), np.int64)
+    extent = np.full(n_lists, np.inf)
+    for row in range(n_lists):
+        if weights[lists[row, 0]] == 0.0:
+            # The run that starts at the next point covers this one; it only must not count as
+            # used up, so it ranks behind all others.
+            extent[row] = 1e300
+        count = 0
+        for place in range(listed):
+            point = lists[row, place]
+            if weights[point] > 0.0:
+                members[row, count] = point
+                count += 1
+                if count == size:
+                    if extent[row] == np.inf:
+                        extent[row] = values[point] - values[members[row, 0]]
+                    break
+        if count < size:
+            extent[row] = np.inf
+    return members, extent
+
+
+@nb.njit(cache=True, nogil=True)
+def _disjoint(members, candidates, n_points, n_wanted):  # type: ignore[no-untyped-def]
+    """Return the candidates, in the order given, that share no point with an earlier one taken."""
+    taken = np.zeros(n_points, np.bool_)
+    chosen = np.empty(min(n_wanted, candidates.shape[0]), np.int64)
+    n_chosen = 0
+    for candidate in candidates:
+        if n_chosen == n_wanted:
+            break
+        free = True
+        for i in range(members.shape[1]):
+            if taken[members[candidate, i]]:
+                free = False
+                break
+        if free:
+            for i in range(members.shape[1]):
+                taken[members[candidate, i]] = True
+            chosen[n_chosen] = candidate
+            n_chosen += 1
+    return chosen[:n_chosen]

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.clustering.cells import cell_edges, split_order
-from momentc.reduction.groups import Groups, MapFunction
+from momentc.groups import Groups
+from momentc.map_function import MapFunction
 
 __all__ = ["kmeans_groups"]
 
@@ -26,8 +27,8 @@ ASSIGN_POINTS: Final = 32768
 
 # Lloyd steps and training points a centroid. The groups need not be a converged k-means, only
 # compact: more steps made no difference to the error beyond its noise.
-LLOYD_STEPS: Final = 4
-TRAINING_POINTS: Final = 24
+LLOYD_STEPS: Final = 3
+TRAINING_POINTS: Final = 16
 
 
 def kmeans_groups(
@@ -69,17 +70,18 @@ def kmeans_groups(
     fine_depth = max(depth, int(math.log2(max(1.0, n / 16)))) if fine else depth
     order = split_order(points, fine_depth) if fine_depth else np.arange(n)
     edges = cell_edges(n, depth).tolist()
+    if fine_depth:
+        points = points[order]
     seeds = seed.generate_state(len(edges) - 1, dtype=np.uint32).tolist()
 
     def find(cell: int) -> _Centroids:
-        members = order[edges[cell] : edges[cell + 1]]
-        return _Centroids(points[members], group_size, seeds[cell] >> 1)
+        return _Centroids(points[edges[cell] : edges[cell + 1]], group_size, seeds[cell] >> 1)
 
     def assign(task: tuple[int, int, int]) -> NDArray[np.int64]:
         cell, first, last = task
-        return centroids[cell].nearest(points[order[first:last]])
+        return centroids[cell].nearest(points[first:last])
 
-    centroids = list(map_function(find, range(len(edges) - 1)))
+    centroids: list[_Centroids] = list(map_function(find, range(len(edges) - 1)))
     tasks = [
         (cell, first, min(first + ASSIGN_POINTS, edges[cell + 1]))
         for cell in range(len(edges) - 1)
@@ -88,7 +90,10 @@ def kmeans_groups(
     # Labels count on from cell to cell, so one stable sort groups all points.
     firsts = np.cumsum([0] + [cell.n_clusters for cell in centroids])
     labels = np.concatenate(
-        [part + firsts[task[0]] for task, part in zip(tasks, map_function(assign, tasks), strict=True)]
+        [
+            part + firsts[task[0]]
+            for task, part in zip(tasks, map_function(assign, tasks), strict=True)
+        ]
     )
     counts = np.bincount(labels)
     members = order[np.argsort(labels, kind="stable")]
@@ -125,7 +130,7 @@ class _Centroids:
         clustering.train(self._local(points), self._index)
 
     def _local(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
-        return ((points - self._centre) / self._unit).astype(np.float32)
+        return np.asarray((points - self._centre) / self._unit, dtype=np.float32)
 
     def nearest(self, points: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the number of the nearest centroid of each point."""

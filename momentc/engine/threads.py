@@ -6,22 +6,23 @@ blocks, whose results do not depend on who computes them.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["available_threads", "thread_map"]
+from momentc.map_function import MapFunction
 
-MapFunction = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+__all__ = ["available_threads", "thread_map"]
 
 
 def available_threads() -> int:
     """Return how many threads this process may use: affinity, cgroup quota, Slurm's allotment."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     try:
         with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as quota_file:  # noqa: PTH123
             quota, period = quota_file.read().split()

@@ -11,6 +11,7 @@ becomes the affine rank r, and C(m+k, k) shrinks to C(r+k, k).
 """
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numba as nb
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.linalg import qr, solve_triangular
 
 from momentc.errors import InputError
-from momentc.reduction.tolerances import EPS, dependence_tolerance
+from momentc.tolerances import EPS, dependence_tolerance
 
-__all__ = ["Frame", "fit_frame"]
+__all__ = ["Frame", "FrameFit", "fit_frame"]
 
 # Relative size of a pivot of the Gram matrix above which a column is independent beyond doubt
 # (the Gram matrix resolves ratios down to about sqrt(eps) = 1.5e-8).
@@ -96,7 +97,7 @@ def _summary(points, weights):  # type: ignore[no-untyped-def]
 
 
 def fit_frame(points: NDArray[np.float64], weights: NDArray[np.float64]) -> Frame:
-    """Return the frame of a weighted set.
+    """Return the frame of a weighted set in memory; see :class:`FrameFit`.
 
     Parameters
     ----------
@@ -110,78 +111,195 @@ def fit_frame(points: NDArray[np.float64], weights: NDArray[np.float64]) -> Fram
     InputError
         If the extent of a column is not a finite float64.
     """
-    low, high, mean = _summary(points, weights)
-    center = np.clip(mean, low, high)
-    with np.errstate(over="ignore"):
-        scale = np.maximum(high - center, center - low)
-    if not np.all(np.isfinite(scale)):
-        column = int(np.flatnonzero(~np.isfinite(scale))[0])
-        raise InputError(
-            f"column {column} spans {low[column]:g} .. {high[column]:g}, more than float64 can hold: "
-            "divide it by a power of two first"
-        )
-    constant = low == high
-    center = np.where(constant, low, center)
-    scale = np.where(constant, 1.0, scale)
-    varying = np.flatnonzero(~constant)
-    frame = Frame(center, scale, varying, tuple(np.flatnonzero(constant).tolist()))
-    if len(varying) <= 1:
-        return frame
-    kept, dependent = _independent_columns(frame.apply(points))
-    return Frame(
-        center,
-        scale,
-        varying[kept],
-        frame.constant,
-        tuple((int(varying[j]), residual) for j, residual in dependent),
-    )
+    fit = FrameFit()
+    fit.add_extent(points, weights)
+    fit.close_extent()
+    for stage in fit.passes():
+        stage(points)
+    return fit.frame()
 
 
-def _independent_columns(
-    local: NDArray[np.float64],
-) -> tuple[NDArray[np.int64], list[tuple[int, float]]]:
-    """Return the positions of an affinely independent set of columns, and the others' residuals.
+class FrameFit:
+    """Fits a frame to rows that come in blocks, in as few passes as the data need.
 
-    The Gram matrix settles the usual case at the cost of one pass. Only where it leaves a doubt
-    are the columns factorised by a sequential QR, and each candidate is then checked against the
-    combination it seems to be, row by row.
+    ::
+
+        fit = FrameFit()
+        for points, weights in blocks():
+            fit.add_extent(points, weights)
+        fit.close_extent()
+        for stage in fit.passes():
+            for points, _ in blocks():
+                stage(points)
+        frame = fit.frame()
+
+    Whether columns depend on each other is settled by their Gram matrix, in one pass, in the usual
+    case. Only where it leaves a doubt follow a sequential QR factorisation, and a pass in which
+    each candidate is checked against the combination it seems to be, row by row.
     """
-    n, m = local.shape
-    centred_gram = local.T @ local - n * np.outer(local.mean(axis=0), local.mean(axis=0))
-    if _clearly_independent(centred_gram):
-        return np.arange(m), []
-    with_one = np.empty((min(n, QR_ROWS) + m + 1, m + 1))
-    triangle = np.zeros((0, m + 1))
-    for start in range(0, n, QR_ROWS):
-        block = local[start : start + QR_ROWS]
-        stacked = with_one[: len(triangle) + len(block)]
-        stacked[: len(triangle)] = triangle
-        stacked[len(triangle) :, 0] = 1.0
-        stacked[len(triangle) :, 1:] = block
-        triangle = qr(stacked, mode="r", check_finite=False)[0][: m + 1]
-    # Columns are taken from left to right, so that the leftmost of a dependent set is kept.
-    kept: list[int] = []
-    dependent: list[tuple[int, float]] = []
-    for j in range(m):
-        size = math.sqrt(n) * EPS * 64.0 * (m + 1)
-        basis = triangle[:, [0, *(1 + np.array(kept, dtype=np.int64)).tolist()]]
-        q, r = qr(basis, mode="economic", check_finite=False)
-        rest = triangle[:, 1 + j] - q @ (q.T @ triangle[:, 1 + j])
-        if np.linalg.norm(rest) <= size * 8.0:
-            coefficients = solve_triangular(r, q.T @ triangle[:, 1 + j], check_finite=False)
-            combination = coefficients[0] + local[:, kept] @ coefficients[1:]
-            residual = float(np.abs(local[:, j] - combination).max())
-            if residual <= dependence_tolerance(float(np.abs(coefficients).sum())):
-                dependent.append((j, residual))
-                continue
-        kept.append(j)
-    return np.array(kept, dtype=np.int64), dependent
+
+    def __init__(self) -> None:
+        self.n_rows = 0
+        self._mass = 0.0
+        self._frame: Frame | None = None
+
+    def add_extent(self, points: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
+        """Take in a block for the centre and the extent of the columns."""
+        if len(points) == 0:
+            return
+        low, high, mean = _summary(points, weights)
+        mass = float(weights.sum())
+        if self.n_rows == 0:
+            self._low, self._high, self._mean = low, high, mean
+        else:
+            self._low = np.minimum(self._low, low)
+            self._high = np.maximum(self._high, high)
+            share = mass / (self._mass + mass)
+            self._mean = self._mean * (1.0 - share) + mean * share
+        self._mass += mass
+        self.n_rows += len(points)
+
+    def close_extent(self) -> None:
+        """Fix the centre and the scale of every column.
+
+        Raises
+        ------
+        InputError
+            If there was no row, or the extent of a column is not a finite float64.
+        """
+        if self.n_rows == 0:
+            raise InputError("there are no rows: an array with at least one row is needed")
+        low, high = self._low, self._high
+        center = np.clip(self._mean, low, high)
+        with np.errstate(over="ignore"):
+            scale = np.maximum(high - center, center - low)
+        if not np.all(np.isfinite(scale)):
+            column = int(np.flatnonzero(~np.isfinite(scale))[0])
+            raise InputError(
+                f"column {column} spans {low[column]:g} .. {high[column]:g}, more than float64 can "
+                "hold: divide it by a power of two first"
+            )
+        constant = low == high
+        center = np.where(constant, low, center)
+        scale = np.where(constant, 1.0, scale)
+        varying = np.flatnonzero(~constant)
+        self._frame = Frame(center, scale, varying, tuple(np.flatnonzero(constant).tolist()))
+
+    def passes(self) -> Iterator[Callable[[NDArray[np.float64]], None]]:
+        """Yield functions that each want to be called with all blocks of points, one by one."""
+        frame = self.frame()
+        if frame.rank <= 1:
+            return
+        gram = _CentredGram(frame)
+        yield gram
+        if gram.clearly_independent():
+            return
+        triangle = _SequentialQR(frame)
+        yield triangle
+        candidates = triangle.candidates()
+        if not candidates:
+            return
+        residuals = _Residuals(frame, candidates)
+        yield residuals
+        dropped = residuals.dependent()
+        kept = [j for j in range(frame.rank) if j not in dropped]
+        self._frame = Frame(
+            frame.center,
+            frame.scale,
+            frame.columns[kept],
+            frame.constant,
+            tuple((int(frame.columns[j]), residual) for j, residual in sorted(dropped.items())),
+        )
+
+    def frame(self) -> Frame:
+        """Return the frame that has been fitted so far."""
+        if self._frame is None:
+            raise RuntimeError("close_extent() comes before frame()")
+        return self._frame
 
 
-def _clearly_independent(gram: NDArray[np.float64]) -> bool:
-    """Tell whether no column is near the span of the others, by the pivots of the Gram matrix."""
-    size = np.sqrt(np.diag(gram))
-    if not np.all(size > 0.0):
-        return False
-    correlation = gram / np.outer(size, size)
-    return bool(np.linalg.eigvalsh(correlation)[0] > CLEARLY_INDEPENDENT)
+class _CentredGram:
+    """Sums of squares and products of the columns about their unweighted mean."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._n = 0
+        self._sum = np.zeros(frame.rank)
+        self._products = np.zeros((frame.rank, frame.rank))
+
+    def __call__(self, points: NDArray[np.float64]) -> None:
+        local = self._frame.apply(points)
+        self._n += len(local)
+        self._sum += local.sum(axis=0)
+        self._products += local.T @ local
+
+    def clearly_independent(self) -> bool:
+        """Tell whether no column is near the span of the others and the constant."""
+        gram = self._products - np.outer(self._sum, self._sum) / self._n
+        diagonal = np.diag(gram)
+        if not np.all(diagonal > 0.0):
+            return False
+        size = np.sqrt(diagonal)
+        return bool(np.linalg.eigvalsh(gram / np.outer(size, size))[0] > CLEARLY_INDEPENDENT)
+
+
+class _SequentialQR:
+    """The triangle of (1, columns), block by block: it resolves ratios down to about eps."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._n = 0
+        self._triangle = np.zeros((0, frame.rank + 1))
+
+    def __call__(self, points: NDArray[np.float64]) -> None:
+        for start in range(0, len(points), QR_ROWS):
+            local = self._frame.apply(points[start : start + QR_ROWS])
+            stacked = np.vstack([self._triangle, np.column_stack([np.ones(len(local)), local])])
+            self._triangle = qr(stacked, mode="r", check_finite=False)[0][: stacked.shape[1]]
+            self._n += len(local)
+
+    def candidates(self) -> dict[int, tuple[list[int], NDArray[np.float64]]]:
+        """Return {column: (columns before it that are kept, coefficients of 1 and of these)}.
+
+        Columns are taken from left to right, so the leftmost of a dependent set are kept. The
+        bound is generous, ``512 (m + 1) eps sqrt(n)``: what is named here is only a candidate.
+        """
+        width = self._triangle.shape[1]
+        bound = 512.0 * width * EPS * math.sqrt(self._n)
+        kept: list[int] = []
+        found: dict[int, tuple[list[int], NDArray[np.float64]]] = {}
+        for j in range(width - 1):
+            basis = self._triangle[:, [0, *(1 + i for i in kept)]]
+            column = self._triangle[:, 1 + j]
+            q, r = qr(basis, mode="economic", check_finite=False)
+            inside = q.T @ column
+            if np.linalg.norm(column - q @ inside) <= bound:
+                found[j] = (list(kept), solve_triangular(r, inside, check_finite=False))
+            else:
+                kept.append(j)
+        return found
+
+
+class _Residuals:
+    """Largest miss of each candidate combination over all rows."""
+
+    def __init__(
+        self, frame: Frame, candidates: dict[int, tuple[list[int], NDArray[np.float64]]]
+    ) -> None:
+        self._frame = frame
+        self._candidates = candidates
+        self._worst = dict.fromkeys(candidates, 0.0)
+
+    def __call__(self, points: NDArray[np.float64]) -> None:
+        local = self._frame.apply(points)
+        for j, (kept, coefficients) in self._candidates.items():
+            miss = np.abs(local[:, j] - (coefficients[0] + local[:, kept] @ coefficients[1:]))
+            self._worst[j] = max(self._worst[j], float(miss.max(initial=0.0)))
+
+    def dependent(self) -> dict[int, float]:
+        """Return the columns that hold their combination in every row, with the largest miss."""
+        return {
+            j: self._worst[j]
+            for j, (_, coefficients) in self._candidates.items()
+            if self._worst[j] <= dependence_tolerance(float(np.abs(coefficients).sum()))
+        }

@@ -7,23 +7,21 @@ again from its points; a group that misses the tolerance is repaired by a re-sol
 and left as it was if that does not help. Nothing is taken on trust.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.groups import Groups
+from momentc.map_function import MapFunction
 from momentc.moments.features import fill_products, legendre_rows
 from momentc.moments.multi_index import ProductPlan
 from momentc.reduction.barycentre_tree import shrink_by_barycentres
 from momentc.reduction.tableau import remove_points, resolve_weights
-from momentc.reduction.tolerances import group_tolerance, pivot_tolerance
+from momentc.tolerances import group_tolerance, pivot_tolerance
 
-__all__ = ["Groups", "reduce_groups"]
-
-MapFunction = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+__all__ = ["TREE_FROM", "reduce_groups"]
 
 # Above this many points per moment the barycentre tree halves a group cheaper than the tableau
 # removes its points (measured for N = 20 .. 252: the tableau wins up to about 3 N).
@@ -31,34 +29,6 @@ TREE_FROM = 4
 
 # Multiply-adds below which a batch is not worth a hand-over to other threads (about 0.3 ms).
 WORTH_A_TASK = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Groups:
-    """Disjoint groups of points, and how many points each must keep.
-
-    Parameters
-    ----------
-    members : (n_members,) int64 ndarray
-        Positions of the points, group after group.
-    offsets : (n_groups + 1,) int64 ndarray
-        Group i is ``members[offsets[i]:offsets[i + 1]]``.
-    keep : (n_groups,) int64 ndarray
-        Points that must stay in each group; a group that has no more is left alone.
-    """
-
-    members: NDArray[np.int64]
-    offsets: NDArray[np.int64]
-    keep: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """Return the number of groups."""
-        return len(self.keep)
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Number of points in each group."""
-        return np.diff(self.offsets)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -84,7 +54,16 @@ def _reduce_one(  # type: ignore[no-untyped-def]
     alive = np.arange(n)
     if n > TREE_FROM * n_features and n_keep <= n_features:
         shrink_by_barycentres(
-            points, weights, 2 * n_features, parent, axis, power, order, pivot_tol, order_of, pivot_row
+            points,
+            weights,
+            2 * n_features,
+            parent,
+            axis,
+            power,
+            order,
+            pivot_tol,
+            order_of,
+            pivot_row,
         )
         n_alive = 0
         for i in range(n):
@@ -124,7 +103,9 @@ def _reduce_one(  # type: ignore[no-untyped-def]
             local_weights = weights[alive[:n_alive]]
             features = np.empty((n_features, n_alive + 1))
             _evaluate(local_points, tables, column, parent, axis, power, features[:, :n_alive])
-            if not resolve_weights(features, residual, local_weights, pivot_tol, order_of, pivot_row):
+            if not resolve_weights(
+                features, residual, local_weights, pivot_tol, order_of, pivot_row
+            ):
                 break
             for i in range(n_alive):
                 weights[alive[i]] = local_weights[i]
@@ -142,7 +123,9 @@ def _moment_change(points, before, after, tables, column, parent, axis, power): 
     tile = np.empty((n_features, min(n, 256)))
     for start in range(0, n, 256):
         count = min(256, n - start)
-        _evaluate(points[start : start + count], tables, column, parent, axis, power, tile[:, :count])
+        _evaluate(
+            points[start : start + count], tables, column, parent, axis, power, tile[:, :count]
+        )
         for a in range(n_features):
             total = 0.0
             for i in range(count):
@@ -153,7 +136,19 @@ def _moment_change(points, before, after, tables, column, parent, axis, power): 
 
 @nb.njit(cache=True, nogil=True)
 def _reduce_range(  # type: ignore[no-untyped-def]
-    points, weights, members, offsets, keep, first, last, parent, axis, power, order, pivot_tol, group_tol
+    points,
+    weights,
+    members,
+    offsets,
+    keep,
+    first,
+    last,
+    parent,
+    axis,
+    power,
+    order,
+    pivot_tol,
+    group_tol,
 ):
     """Reduce groups ``first .. last - 1``; ``weights`` is changed only at their members."""
     m = points.shape[1]
@@ -201,7 +196,9 @@ def _reduce_range(  # type: ignore[no-untyped-def]
     return n_removed
 
 
-def _cost(sizes: NDArray[np.int64], keep: NDArray[np.int64], n_features: int) -> NDArray[np.float64]:
+def _cost(
+    sizes: NDArray[np.int64], keep: NDArray[np.int64], n_features: int
+) -> NDArray[np.float64]:
     """Return a rough number of multiply-adds for each group; 0 for those left alone."""
     tree = sizes > TREE_FROM * n_features
     direct = 2.0 * n_features**2 * sizes
@@ -256,4 +253,4 @@ def reduce_groups(
         return run((0, len(groups)))
     cuts = np.searchsorted(cost, cost[-1] * np.arange(1, n_tasks) / n_tasks)
     edges = np.unique(np.concatenate([[0], cuts, [len(groups)]])).tolist()
-    return sum(map_function(run, list(zip(edges[:-1], edges[1:], strict=True))))
+    return sum(map_function(run, list(pairwise(edges))))

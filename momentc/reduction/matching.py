@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from momentc.reduction.tolerances import gram_cutoff
+from momentc.tolerances import gram_cutoff
 
 __all__ = ["least_relative_change"]
 

@@ -28,7 +28,7 @@ import numpy as np
 __all__ = ["gauss_jordan", "remove_points", "resolve_weights"]
 
 # Rows of features that are eliminated together before the others follow by one matrix product.
-# Up to this many rows plain loops are faster than the product's call (measured: break-even near 40).
+# Up to this many rows plain loops are faster than the product's call (break-even near 40).
 PANEL = 32
 
 

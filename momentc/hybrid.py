@@ -19,12 +19,14 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.clustering.greedy import smallest_groups
+from momentc.clustering.greedy import SmallestGroups
 from momentc.clustering.kmeans import kmeans_groups
 from momentc.errors import VerificationError
+from momentc.groups import Groups
+from momentc.map_function import MapFunction
 from momentc.moments.multi_index import ProductPlan
 from momentc.progress import ProgressCallback
-from momentc.reduction.groups import TREE_FROM, Groups, MapFunction, reduce_groups
+from momentc.reduction.groups import TREE_FROM, reduce_groups
 
 __all__ = ["reduce_support"]
 
@@ -86,44 +88,56 @@ def reduce_support(
     n_moments = plan.n_moments
     alive = np.flatnonzero(weights > 0.0)
     n_start = len(alive)
+    limit = int(GREEDY_FROM * target)
     n_round = 0
-    idle = 0
-    while len(alive) > target:
-        n_alive = len(alive)
-        local = np.ascontiguousarray(points[alive])
-        local_weights = weights[alive]
-        stream = np.random.SeedSequence(seed, spawn_key=(n_round,))
-        limit = max(target, int(GREEDY_FROM * target))
-        if n_alive > TREE_FROM * CELLS_UNTIL * target:
-            stage = "cells"
-            n_groups = max(1, CELLS_UNTIL * target // n_moments)
-            groups = kmeans_groups(
-                local, n_alive / n_groups, n_moments, stream, fine=True, map_function=map_function
-            )
-        elif n_alive > 1.05 * limit and idle == 0:
-            stage = "k-means rounds"
-            groups = kmeans_groups(
-                local, ROUND_GROUP * n_moments, n_moments, stream, fine=False, map_function=map_function
-            )
-            groups = _most_compact(local, groups, n_alive - limit)
-        else:
-            stage = "greedy rounds"
-            surplus = max(1, n_moments // SURPLUS_PART) if idle == 0 else 1
-            groups = smallest_groups(
-                local, n_moments + surplus, n_moments, n_alive - target, stream, n_threads=n_threads
-            )
-        reduce_groups(local, local_weights, groups, plan, map_function)
-        weights[alive] = local_weights
-        alive = alive[local_weights > 0.0]
+
+    def stream() -> np.random.SeedSequence:
+        return np.random.SeedSequence(seed, spawn_key=(n_round,))
+
+    def apply(stage: str, groups: Groups) -> bool:
+        """Reduce the groups; tell whether that made progress."""
+        nonlocal alive, n_round
+        n_before = len(alive)
+        reduce_groups(points, weights, groups, plan, map_function)
+        alive = alive[weights[alive] > 0.0]
         n_round += 1
-        idle = idle + 1 if len(alive) == n_alive else 0
-        if idle > PATIENCE:
-            raise VerificationError(
-                f"no group of points can be reduced further within the tolerance: {n_alive} points "
-                f"are left, {target} were asked for; a lower k or a larger target will do"
-            )
         if progress is not None:
             progress(stage, n_start - len(alive), n_start - target)
+        return len(alive) < n_before
+
+    def kmeans(group_size: float, *, fine: bool) -> Groups:
+        groups = kmeans_groups(
+            points[alive], group_size, n_moments, stream(), fine=fine, map_function=map_function
+        )
+        return Groups(alive[groups.members], groups.offsets, groups.keep)
+
+    if len(alive) > TREE_FROM * CELLS_UNTIL * target:
+        n_groups = max(1, CELLS_UNTIL * target // n_moments)
+        apply("cells", kmeans(len(alive) / n_groups, fine=True))
+
+    while len(alive) > 1.05 * limit:
+        groups = kmeans(ROUND_GROUP * n_moments, fine=False)
+        if not apply("k-means rounds", _most_compact(points, groups, len(alive) - limit)):
+            break
+
+    surplus = max(1, n_moments // SURPLUS_PART)
+    idle = 0
+    while len(alive) > target:
+        nearest = SmallestGroups(points, alive, surplus, n_moments, stream(), n_threads=n_threads)
+        n_before = len(alive)
+        while len(alive) > target:
+            groups_or_none = nearest.next(weights, len(alive) - target)
+            if groups_or_none is None or not apply("greedy rounds", groups_or_none):
+                break
+        if len(alive) == n_before:
+            # Other centres and the smallest groups may still go where these could not.
+            idle, surplus, n_round = idle + 1, 1, n_round + 1
+            if idle > PATIENCE:
+                raise VerificationError(
+                    f"no group of points can be reduced further within the tolerance: {n_before} "
+                    f"points are left, {target} were asked for; a lower k or a larger target "
+                    "will do"
+                )
     return alive
 
 

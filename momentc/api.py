@@ -1,0 +1,188 @@
+"""The library's own front: arrays in, a weighted set out, in scikit-learn's words."""
+
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from momentc.errors import UsageError, VerificationError
+from momentc.io import ArraySource, load_points
+from momentc.options import DEFAULT_TOLERANCE, CompressOptions
+from momentc.pipeline import Compression, compress_points
+from momentc.verification import MomentComparison, compare_moments
+from momentc.weighted import WeightedSet
+
+__all__ = ["MomentCompressor", "compress", "verify_moments"]
+
+# Rows that a comparison takes at a time.
+BLOCK_ROWS = 65536
+
+
+def compress(
+    points: ArrayLike,
+    k: int = 5,
+    target: int = 1000,
+    weights: ArrayLike | None = None,
+    random_state: int = 0,
+    *,
+    threads: int = 0,
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> WeightedSet:
+    """Keep ``target`` of the points, re-weighted, with the same moments up to order ``k``.
+
+    Parameters
+    ----------
+    points : (n, m) array_like of real numbers
+        The objects, one a row; an array of shape (n,) is one column.
+    k : int
+        Order up to which the moments are kept.
+    target : int
+        Points to keep, at least C(m+k, k). Exactly so many are returned, fewer only if there are
+        no more distinct points or the features have a lower rank.
+    weights : (n,) array_like, optional
+        >= 0; all 1 where not given.
+    random_state : int
+        Seed of every random choice.
+    threads : int
+        0: all that the process may use. The result does not depend on it.
+    tolerance : float
+        Largest accepted moment error in the frame.
+
+    Returns
+    -------
+    WeightedSet
+        ``points`` are rows of the input, bit for bit and in its dtype; ``weights`` >= 0 with the
+        input's total; ``index`` the row numbers.
+
+    Raises
+    ------
+    UsageError, InputError, RequestError
+        See :mod:`momentc.errors`.
+    VerificationError
+        If the moments of the result miss the tolerance.
+
+    Examples
+    --------
+    >>> import numpy as np, momentc
+    >>> points = np.random.default_rng(0).normal(size=(100_000, 3))
+    >>> kept = momentc.compress(points, k=4, target=500)
+    >>> bool(np.isclose(kept.weights @ kept.points[:, 0] ** 4, np.sum(points[:, 0] ** 4)))
+    True
+    """
+    compressor = MomentCompressor(
+        k, target, random_state=random_state, threads=threads, tolerance=tolerance
+    )
+    return compressor.fit(points, sample_weight=weights).compressed_
+
+
+class MomentCompressor:
+    """As :func:`compress`, as an estimator that also tells how exact the result is.
+
+    Parameters
+    ----------
+    k, target, random_state, threads, tolerance
+        As in :func:`compress`.
+
+    Attributes
+    ----------
+    compressed_ : WeightedSet
+        The result.
+    result_ : momentc.pipeline.Compression
+        Errors by order, rank, number of moments, notes, seconds by stage.
+    """
+
+    compressed_: WeightedSet
+    result_: Compression
+
+    def __init__(
+        self,
+        k: int = 5,
+        target: int = 1000,
+        *,
+        random_state: int = 0,
+        threads: int = 0,
+        tolerance: float = DEFAULT_TOLERANCE,
+    ) -> None:
+        self.k = k
+        self.target = target
+        self.random_state = random_state
+        self.threads = threads
+        self.tolerance = tolerance
+
+    def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Compress the rows of X.
+
+        Parameters
+        ----------
+        X : (n, m) array_like
+        y : ignored
+            For scikit-learn's conventions.
+        sample_weight : (n,) array_like, optional
+
+        Raises
+        ------
+        As :func:`compress`.
+        """
+        options = CompressOptions(
+            self.k, self.target, self.random_state, self.threads, self.tolerance
+        )
+        array = np.asarray(X)
+        with ArraySource(array, _as_weights(sample_weight)) as source:
+            loaded = load_points(source)
+            result = compress_points(loaded.points, loaded.weights, options)
+            if not result.ok:
+                raise VerificationError(
+                    f"the moments of the result differ by {max(result.error[: self.k + 1]):.1e} in "
+                    f"the frame, more than the tolerance {self.tolerance:.1e}; a lower k or a "
+                    "larger target will do"
+                )
+            index = loaded.index[result.support.index]
+            self.compressed_ = WeightedSet(source.take(index), result.support.weights, index)
+        self.result_ = result
+        return self
+
+
+def verify_moments(
+    points: ArrayLike,
+    compressed: WeightedSet,
+    k: int = 5,
+    weights: ArrayLike | None = None,
+    *,
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> MomentComparison:
+    """Compare the moments of a compressed set with those of the original points.
+
+    Parameters
+    ----------
+    points : (n, m) array_like
+        The original, which is not changed.
+    compressed : WeightedSet
+    k : int
+        Order up to which the moments should agree.
+    weights : (n,) array_like, optional
+        Of the original; all 1 where not given.
+    tolerance : float
+
+    Returns
+    -------
+    MomentComparison
+        Its ``ok`` says whether they agree within the tolerance.
+    """
+    if k < 1:
+        raise UsageError(f"k must be at least 1, got {k}")
+    with ArraySource(np.asarray(points), _as_weights(weights)) as source:
+        loaded = load_points(source)
+    with ArraySource(compressed.points, compressed.weights) as source:
+        other = load_points(source)
+
+    def blocks() -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        for start in range(0, len(loaded.points), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            yield loaded.points[rows], loaded.weights[rows]
+
+    return compare_moments(blocks, other.points, other.weights, k, tolerance)
+
+
+def _as_weights(weights: ArrayLike | None) -> NDArray[Any] | None:
+    return None if weights is None else np.asarray(weights)

@@ -1,0 +1,130 @@
+"""Comparison of two weighted sets from their rows alone, block by block, whatever their size.
+
+Nothing is taken from what a compressed file says of itself: the frame is fitted to the original's
+rows, and the moments of both sides are accumulated anew in it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from momentc.moments.accumulate import Moments, accumulate_moments, combine_moments
+from momentc.moments.discrepancy import error_by_order, relative_error_by_order
+from momentc.moments.frame import FrameFit
+from momentc.moments.multi_index import n_moments
+from momentc.moments.request import ORDERS_BEYOND, check_countable
+from momentc.progress import ProgressCallback
+
+__all__ = ["MomentComparison", "WeightedBlocks", "compare_moments"]
+
+WeightedBlocks = Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]]
+
+
+@dataclass(frozen=True, slots=True)
+class MomentComparison:
+    """The moments of two weighted sets, compared by order.
+
+    Parameters
+    ----------
+    k : int
+        Order up to which they should agree.
+    rank, n_moments : int
+        Affine rank of the original, and C(rank + k, k).
+    error : tuple of float
+        Largest difference of the normalised moments in the original's frame, by order 0 .. k + 2.
+    relative_error : tuple of float
+        Relative Frobenius error of the moment tensors in the user's coordinates, by order.
+    n_points : tuple of int
+        Rows of the original and of the other.
+    total_weight : tuple of float
+    tolerance : float
+    """
+
+    k: int
+    rank: int
+    n_moments: int
+    error: tuple[float, ...]
+    relative_error: tuple[float, ...]
+    n_points: tuple[int, int]
+    total_weight: tuple[float, float]
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the moments up to order k agree within the tolerance."""
+        return max(self.error[: self.k + 1]) <= self.tolerance
+
+
+def compare_moments(
+    original: Callable[[], WeightedBlocks],
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    k: int,
+    tolerance: float,
+    *,
+    progress: ProgressCallback | None = None,
+) -> MomentComparison:
+    """Compare a weighted set with an original that is read in blocks.
+
+    The original is read two or three times: for the centre and the extent of its columns, for
+    the affine dependences among them where there seem to be any, and for the moments.
+
+    Parameters
+    ----------
+    original : callable
+        Returns a new iterator over (points (n, m), weights (n,)) blocks of float64 each time.
+    points : (n_kept, m) float64 ndarray
+    weights : (n_kept,) float64 ndarray
+        >= 0.
+    k : int
+    tolerance : float
+    progress : callable, optional
+        Called with (stage, rows done, rows in all); the rows in all are 0 while not known.
+
+    Raises
+    ------
+    RequestError
+        If there are too many moments up to order k to work with.
+    """
+    fit = FrameFit()
+    for block, block_weights in original():
+        fit.add_extent(block, block_weights)
+        _tell(progress, "extent", fit.n_rows, 0)
+    n_rows = fit.n_rows
+    fit.close_extent()
+    for stage in fit.passes():
+        done = 0
+        for block, _ in original():
+            stage(block)
+            done += len(block)
+            _tell(progress, "affine rank", done, n_rows)
+    frame = fit.frame()
+    check_countable(k, frame.rank)
+
+    order = k + ORDERS_BEYOND
+    total: Moments | None = None
+    done = 0
+    for block, block_weights in original():
+        part = accumulate_moments(frame.apply(block), block_weights, order, "monomial")
+        total = part if total is None else combine_moments(total, part)
+        done += len(block)
+        _tell(progress, "moments", done, n_rows)
+    assert total is not None
+    other = accumulate_moments(frame.apply(points), weights, order, "monomial")
+    return MomentComparison(
+        k=k,
+        rank=frame.rank,
+        n_moments=n_moments(frame.rank, k),
+        error=error_by_order(total, other),
+        relative_error=relative_error_by_order(total, other, frame),
+        n_points=(n_rows, len(points)),
+        total_weight=(total.mass, other.mass),
+        tolerance=tolerance,
+    )
+
+
+def _tell(progress: ProgressCallback | None, stage: str, done: int, total: int) -> None:
+    if progress is not None:
+        progress(stage, done, total)
