@@ -379,7 +379,7 @@ class ArraySource(SourceBase):
             self.attach_weights(ArraySource(np.asarray(weights), name=f"of {name}"))
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
-        return np.ascontiguousarray(self._points[start:stop])
+        return self._points[start:stop].copy(order="C")
 
 
 def _bytes_view(array: NDArray[Any]) -> memoryview:

@@ -7,10 +7,14 @@ import numpy as np
 
 from momentc.errors import InputError
 
-__all__ = ["Candidate", "choose"]
+__all__ = ["Candidate", "MissingDatasetError", "choose"]
 
 MAX_LISTED = 20
 """Lines of a list in a message; more do not help to choose."""
+
+
+class MissingDatasetError(InputError):
+    """A dataset or member that the file does not have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,10 @@ def open_hdf5(name: str, file: Path | BinaryIO) -> Any:
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = printable_reason(error)
-        if getattr(error, "errno", None) in {errno.EAGAIN, errno.EACCES} or "lock" in reason:
+        if (
+            getattr(error, "errno", None) in {errno.EAGAIN, errno.EACCES}
+            or "unable to lock" in reason
+        ):
             advice = (
                 "Another program has it open for writing and locks it. Wait until that has "
                 "finished; if none is "

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from momentc.errors import InputError, MomentcError
-from momentc.io.choice import Candidate
+from momentc.io.choice import Candidate, MissingDatasetError
 from momentc.io.npy import printable_reason
 
 __all__ = [
-    "MissingDatasetError",
     "check_storage",
     "hdf5_errors",
     "list_datasets",
@@ -28,10 +27,6 @@ MAX_SOFT_LINKS = 64
 """Soft links followed for one path; more is a cycle."""
 MAX_OBJECTS = 100_000
 """Objects looked at in search of candidates; a file with more needs a dataset path."""
-
-
-class MissingDatasetError(InputError):
-    """A dataset path that does not exist in the file."""
 
 
 def load_h5py() -> Any:

@@ -120,7 +120,7 @@ def _split(text: str) -> tuple[Path, str]:
         if _is_file(text[:cut]):
             return Path(text[:cut]), text[cut:]
         cut = text.rfind("/", 0, cut)
-    if Path(text).is_dir():
+    if _mode(text) is not None:
         raise InputError(f"{printable(text)} is a folder, expected a .npy, .npz or HDF5 file")
     raise InputError(
         f"{printable(text)}: no such file. Check the path, or give - to read the standard input"
@@ -128,16 +128,20 @@ def _split(text: str) -> tuple[Path, str]:
 
 
 def _is_file(text: str) -> bool:
-    """Say whether `text` names something to read; complain if that cannot be found out."""
+    mode = _mode(text)
+    return mode is not None and not stat.S_ISDIR(mode)
+
+
+def _mode(text: str) -> int | None:
+    """Return the mode of what `text` names, None if nothing; complain if that cannot be told."""
     try:
-        mode = Path(text).stat().st_mode
+        return Path(text).stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return False
+        return None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            return False  # the dataset that follows the file may make it so
+            return None  # the dataset that follows the file may make it so
         raise InputError(f"{printable(text)} cannot be read: {error.strerror}") from error
-    return not stat.S_ISDIR(mode)
 
 
 def sniff(name: str, head: bytes) -> FileFormat:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError
 from momentc.io.base import ArraySource, FileStamp, SourceBase
-from momentc.io.numeric import require_real
+from momentc.io.numeric import require_real, require_shape
 
 __all__ = ["NpyHeader", "NpySource", "array_from_bytes", "check_size", "read_header"]
 
@@ -222,7 +222,7 @@ def array_from_bytes(name: str, data: bytes) -> tuple[NDArray[Any], tuple[str, .
     Raises
     ------
     InputError
-        See `read_header` and `check_size`.
+        See `read_header`, `check_size` and `require_shape`.
     """
     position = 0
 
@@ -234,9 +234,7 @@ def array_from_bytes(name: str, data: bytes) -> tuple[NDArray[Any], tuple[str, .
     header = read_header(name, read)
     notes = check_size(name, header, len(data) - header.offset)
     order: Literal["C", "F"] = "F" if header.fortran_order else "C"
-    if header.n_bytes == 0:
-        # numpy refuses sizes beyond its index type even where another dimension is 0.
-        return np.empty(tuple(min(size, 1) for size in header.shape), header.dtype), notes
+    require_shape(name, header.shape)  # numpy has limits of its own for other shapes
     array: NDArray[Any] = np.ndarray(header.shape, header.dtype, data, header.offset, order=order)
     return array, notes
 

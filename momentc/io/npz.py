@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError, MomentcError
 from momentc.io.base import FileStamp, SourceBase
-from momentc.io.choice import Candidate, choose
+from momentc.io.choice import Candidate, MissingDatasetError, choose
 from momentc.io.npy import NpyHeader, check_size, printable_reason, read_header
 
 __all__ = ["NpzArchive", "NpzSource", "zip_errors"]
@@ -97,7 +97,7 @@ class NpzArchive:
             member = self.find(dataset)
             if member is None:
                 names = ", ".join(sorted(member.removesuffix(_SUFFIX) for member in self.members))
-                raise InputError(
+                raise MissingDatasetError(
                     f"{self.name} has no member {dataset}; it holds: {names or 'nothing'}"
                 )
             return member

@@ -188,10 +188,14 @@ def is_result_members(members: "dict[str, zipfile.ZipInfo]") -> bool:
 
 
 def is_result_file(file: Any) -> bool:
-    """Say whether an open HDF5 file was written by momentc."""
+    """Say whether an open HDF5 file was written by momentc; follows no link to find out."""
+    h5py = load_h5py()
     try:
-        return ATTRIBUTE in file.attrs and all(name in file for name in ARRAYS)
+        return ATTRIBUTE in file.attrs and all(
+            isinstance(file.get(name, getlink=True), h5py.HardLink) for name in ARRAYS
+        )
     except Exception:
+        # h5py raises anything on a damaged file; opening the dataset will say what it is.
         return False
 
 

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from momentc.errors import InputError, UsageError
 from momentc.io.base import ArraySource, FileStamp, Source, SourceBase
+from momentc.io.choice import MissingDatasetError
 from momentc.io.hdf5 import Hdf5Source, find_dataset, open_hdf5
-from momentc.io.hdf5_links import MissingDatasetError
 from momentc.io.location import (
     SNIFF_BYTES,
     STDIN,
@@ -94,9 +94,7 @@ def open_source(
     source = _open_array(container, container.location.dataset, allow_external=allow_external)
     if weights is not None:
         try:
-            source.attach_weights(
-                _open_weights(container, weights, allow_external=allow_external, stdin=stdin)
-            )
+            _attach_weights(source, container, weights, allow_external=allow_external, stdin=stdin)
         except BaseException:
             source.close()
             raise
@@ -212,29 +210,39 @@ def _result_source(container: _Container, file: BinaryIO) -> ArraySource:
     )
 
 
-def _open_weights(
-    container: _Container, weights: str, *, allow_external: bool, stdin: BinaryIO | None
-) -> SourceBase:
-    """Open weights: in the same file if it has them, else where their own location says."""
-    if container.form is FileFormat.HDF5 and weights != STDIN:
+def _attach_weights(
+    source: SourceBase,
+    container: _Container,
+    weights: str,
+    *,
+    allow_external: bool,
+    stdin: BinaryIO | None,
+) -> None:
+    """Give a source its weights: from the same file if it has them, else from a location."""
+    found = _open_inside(container, weights, allow_external=allow_external)
+    if found is None:
         try:
-            return _open_array(container, weights, allow_external=allow_external)
-        except MissingDatasetError as error:
-            missing = str(error)
-    elif container.form is FileFormat.NPZ and weights != STDIN:
-        with container.open() as file:
-            is_member = NpzArchive(container.name, file).find(weights) is not None
-        if is_member:
-            return _open_array(container, weights, allow_external=allow_external)
-        missing = f"{container.name} has no member {weights}"
-    else:
-        return open_source(weights, allow_external=allow_external, stdin=stdin)
+            place = parse_location(weights)
+        except InputError as error:
+            raise InputError(
+                f"weights {printable(weights)}: {container.name} has no such dataset, and there is "
+                "no such file"
+            ) from error
+        found = _open_array(
+            _open_container(place, stdin), place.dataset, allow_external=allow_external
+        )
     try:
-        location = parse_location(weights)
-    except InputError as error:
-        raise InputError(
-            f"weights {printable(weights)}: {missing}; and there is no such file"
-        ) from error
-    return _open_array(
-        _open_container(location, stdin), location.dataset, allow_external=allow_external
-    )
+        source.attach_weights(found)
+    except BaseException:
+        found.close()
+        raise
+
+
+def _open_inside(container: _Container, dataset: str, *, allow_external: bool) -> SourceBase | None:
+    """Open another dataset of a file; None if it has none of this name."""
+    if dataset == STDIN or container.form is FileFormat.NPY:
+        return None
+    try:
+        return _open_array(container, dataset, allow_external=allow_external)
+    except MissingDatasetError:
+        return None

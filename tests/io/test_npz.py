@@ -1,0 +1,188 @@
+"""Rows of .npz members, stored and compressed, and archives that are none."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from momentc.errors import InputError
+from momentc.io.base import ArraySource
+from momentc.io.npz import NpzSource
+from momentc.io.source import open_source
+
+
+def save(path: str, *, compressed: bool = False, **arrays: Any) -> None:
+    (np.savez_compressed if compressed else np.savez)(path, **arrays)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["?", "<i8", ">u2", "<f2", ">f4", "<f8", "longdouble"])
+def test_every_kind_of_member(compressed: bool, order: Any, dtype: str) -> None:
+    array = np.asarray(np.arange(600).reshape(200, 3) % 100, dtype=dtype, order=order)
+    save("x.npz", compressed=compressed, x=array)
+    plain = np.ascontiguousarray(array)
+    with open_source("x.npz") as source:
+        assert isinstance(source, NpzSource)
+        assert (source.name, source.dataset, source.shape) == ("x.npz:x", "x", (200, 3))
+        assert source.dtype == array.dtype
+        for _ in range(2):  # a second pass starts the stream again
+            blocks = [rows.tobytes() for _, rows in source.blocks(7)]
+            assert b"".join(blocks) == plain.tobytes()
+        for chosen in ([3, 60, 199], [0, 1], [150]):
+            assert source.take(np.array(chosen)).tobytes() == plain[chosen].tobytes()
+        assert source.fingerprint() == ArraySource(plain).fingerprint()
+
+
+def test_a_member_by_name(message_of: Callable[..., str]) -> None:
+    save("x.npz", a=np.zeros((2, 2)), b=np.ones((3, 2)))
+    for location, dataset in (("x.npz:b", None), ("x.npz:b.npy", None), ("x.npz", "b")):
+        with open_source(location, dataset=dataset) as source:
+            assert (source.name, source.n_rows) == ("x.npz:b", 3)
+    message = message_of(InputError, lambda: open_source("x.npz:c"))
+    assert message == "x.npz has no member c; it holds: a, b"
+
+
+def test_several_candidates_are_listed(message_of: Callable[..., str]) -> None:
+    save("x.npz", a=np.zeros((2, 2)), b=np.ones((3, 2), "f4"), label=np.array(["x", "y"]))
+    message = message_of(InputError, lambda: open_source("x.npz"))
+    assert "x.npz holds 2 arrays that could be meant" in message
+    assert "--dataset" in message
+    assert "a  (2, 2)  float64" in message
+    assert "b  (3, 2)  float32" in message
+    assert "label" not in message
+
+
+def test_the_only_matrix_beside_vectors() -> None:
+    save("x.npz", x=np.zeros((2, 2)), time=np.ones(5), extra=np.ones(6), empty=np.ones((0, 3)))
+    with open_source("x.npz") as source:
+        assert source.dataset == "x"
+
+
+def test_the_only_vector() -> None:
+    save("x.npz", time=np.ones(5), cube=np.ones((2, 2, 2)))
+    with open_source("x.npz") as source:
+        assert (source.dataset, source.n_columns) == ("time", 1)
+
+
+def test_nothing_fits(message_of: Callable[..., str]) -> None:
+    save("x.npz", cube=np.ones((2, 2, 2)), z=np.ones((2, 2), complex))
+    message = message_of(InputError, lambda: open_source("x.npz"))
+    assert "no array of real numbers with one or two dimensions" in message
+    assert "cube  (2, 2, 2)  float64" in message
+    assert "complex" in message
+    with zipfile.ZipFile("y.npz", "w") as archive:
+        archive.writestr("readme.txt", "nothing")
+    assert "holds no array" in message_of(InputError, lambda: open_source("y.npz"))
+
+
+def test_object_members_are_not_loaded(message_of: Callable[..., str]) -> None:
+    np.savez("x.npz", x=np.array([{}, {}], dtype=object))
+    assert "never loaded" in message_of(InputError, lambda: open_source("x.npz"))
+    assert "never loaded" in message_of(InputError, lambda: open_source("x.npz:x"))
+
+
+def test_every_truncation_is_noticed(message_of: Callable[..., str]) -> None:
+    save("whole.npz", compressed=True, x=np.random.default_rng(0).normal(size=(50, 2)))
+    content = Path("whole.npz").read_bytes()
+    for size in [*range(0, len(content), 64), len(content) - 1]:
+        Path("x.npz").write_bytes(content[:size])
+        assert message_of(InputError, lambda: open_source("x.npz")).startswith("x.npz")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_every_flipped_byte_is_noticed_or_harmless(compressed: bool) -> None:
+    array = np.random.default_rng(0).normal(size=(5, 2))
+    save("whole.npz", compressed=compressed, x=array)
+    content = Path("whole.npz").read_bytes()
+    n_noticed = 0
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        Path("x.npz").write_bytes(damaged)
+        try:
+            with open_source("x.npz") as source:
+                read = np.concatenate([rows for _, rows in source.blocks(2)])
+        except InputError:
+            n_noticed += 1
+        else:
+            assert np.array_equal(read, array), f"byte {place}"
+    assert n_noticed > array.nbytes
+
+
+def test_a_declared_size_that_is_not_there(message_of: Callable[..., str]) -> None:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        buffer, {"descr": "<f8", "fortran_order": False, "shape": (10**12, 2)}
+    )
+    with zipfile.ZipFile("x.npz", "w") as archive:
+        archive.writestr("x.npy", buffer.getvalue())
+    assert "truncated" in message_of(InputError, lambda: open_source("x.npz"))
+
+
+def test_encrypted_and_unknown_compression(message_of: Callable[..., str]) -> None:
+    save("x.npz", x=np.ones((2, 2)))
+    content = bytearray(Path("x.npz").read_bytes())
+    central = content.index(b"PK\x01\x02")
+    content[central + 8] |= 1  # the flag of an encrypted member
+    content[content.index(b"PK\x03\x04") + 6] |= 1
+    Path("encrypted.npz").write_bytes(content)
+    assert "encrypted" in message_of(InputError, lambda: open_source("encrypted.npz:x"))
+    content = bytearray(Path("x.npz").read_bytes())
+    content[central + 10] = 99
+    Path("unknown.npz").write_bytes(content)
+    assert "compression" in message_of(InputError, lambda: open_source("unknown.npz:x"))
+
+
+def test_weights_in_the_same_file(
+    points: NDArray[np.float64], message_of: Callable[..., str]
+) -> None:
+    mass = np.arange(1.0, 1001.0)
+    save("x.npz", x=points, mass=mass, short=mass[:7], table=np.ones((1000, 2)))
+    with open_source("x.npz:x", weights="mass") as source:
+        assert source.has_weights
+        assert source.weights is not None
+        assert np.array_equal(source.weights, mass)
+    message = message_of(InputError, lambda: open_source("x.npz:x", weights="short"))
+    assert "weights x.npz:short have 7 values, but x.npz:x has 1000 rows" in message
+    message = message_of(InputError, lambda: open_source("x.npz:x", weights="table"))
+    assert "have shape (1000, 2), expected (1000,)" in message
+    message = message_of(InputError, lambda: open_source("x.npz:x", weights="gone"))
+    assert message == "weights gone: x.npz has no such dataset, and there is no such file"
+
+
+def test_weights_in_another_file(points: NDArray[np.float64]) -> None:
+    mass = np.arange(1, 1001, dtype=">i4").reshape(-1, 1)
+    np.save("x.npy", points)
+    np.save("mass.npy", mass)
+    save("x.npz", x=points)
+    save("mass.npz", m=mass, n=mass)
+    for location, weights in (
+        ("x.npy", "mass.npy"),
+        ("x.npy", "mass.npz:m"),
+        ("x.npz", "mass.npy"),
+        ("x.npz", "mass.npz:n"),
+    ):
+        with open_source(location, weights=weights) as source:
+            assert source.weights is not None
+            assert source.weights.dtype == np.float64
+            assert np.array_equal(source.weights, mass[:, 0])
+    with open_source(
+        "x.npy", weights="-", stdin=io.BytesIO(Path("mass.npy").read_bytes())
+    ) as source:
+        assert source.weights is not None
+
+
+def test_a_file_that_is_written_to(message_of: Callable[..., str]) -> None:
+    save("x.npz", x=np.ones((1000, 4)))
+    with open_source("x.npz") as source:
+        blocks = source.blocks(10)
+        next(blocks)
+        with Path("x.npz").open("ab") as file:
+            file.write(b"more")
+        assert "changed while it was read" in message_of(InputError, lambda: next(blocks))
