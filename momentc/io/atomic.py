@@ -57,9 +57,9 @@ def probe_output(path: str | Path, *, force: bool, inputs: Sequence[Path] = ()) 
     target = _checked_target(path, force=force, inputs=inputs)
     if target is None:
         return
-    with output_lock(target):
+    with output_lock(path):
         partial = _sibling(target, f".{os.getpid()}{PARTIAL}")
-        with _removed_on_error(partial), _output_errors(target):
+        with _removed_on_error(partial), _output_errors(path):
             _write_new(partial, bytes(PROBE_BYTES), mode=None)
             partial.unlink()
 
@@ -104,25 +104,26 @@ def write_bytes_atomic(
             check(data)
         _write_direct(Path(path), data)
         return
-    with output_lock(target):
+    with output_lock(path):
         partial = _sibling(target, f".{os.getpid()}{PARTIAL}")
         with _removed_on_error(partial):
-            with _output_errors(target):
+            with _output_errors(path):
                 old_mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
                 _write_new(partial, data, mode=old_mode)
                 written = _read_back(partial)
             if written != data:
                 raise OutputError(
-                    f"{printable(str(target))}: the disk gave back other bytes than were written. "
+                    f"{printable(str(path))}: the disk gave back other bytes than were written. "
                     "Check the disk"
                 )
             if check is not None:
                 check(written)
             # Once more: the check may have taken long, and other programs do not know of the lock.
-            _refuse_existing(target, force=force)
-            with _output_errors(target):
+            _refuse_existing(target, printable(str(path)), force=force)
+            with _output_errors(path):
                 partial.replace(target)
-        _sync_folder(target)
+        with _output_errors(path):
+            _sync_folder(target.parent)
 
 
 def _checked_target(path: str | Path, *, force: bool, inputs: Sequence[Path]) -> Path | None:
@@ -154,15 +155,13 @@ def _checked_target(path: str | Path, *, force: bool, inputs: Sequence[Path]) ->
                         f"{shown} is the input {printable(str(given))} itself, or a link to it. "
                         "Inputs are never replaced; give another output"
                     )
-    _refuse_existing(target, force=force)
+    _refuse_existing(target, shown, force=force)
     return target
 
 
-def _refuse_existing(target: Path, *, force: bool) -> None:
+def _refuse_existing(target: Path, shown: str, *, force: bool) -> None:
     if not force and os.path.lexists(target):
-        raise OutputError(
-            f"{printable(str(target))} exists. Give another output, or --force to replace it"
-        )
+        raise OutputError(f"{shown} exists. Give another output, or --force to replace it")
 
 
 @contextmanager
@@ -243,18 +242,17 @@ def _read_back(partial: Path) -> bytes:
     return partial.read_bytes()
 
 
-def _sync_folder(target: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Make the new name itself survive a power cut."""
-    with _output_errors(target):
-        descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            # Some network file systems cannot flush folders at all; there is nothing to wait for.
-            if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:
-                raise
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot flush folders at all; there is nothing to wait for.
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EBADF}:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _sibling(target: Path, suffix: str) -> Path:
@@ -287,9 +285,8 @@ def output_lock(path: str | Path) -> Iterator[None]:
         yield
         return
     if depth == 0:
-        lock = _sibling(target, ".lock")
-        with _output_errors(target):
-            _acquire(lock, target)
+        with _output_errors(path):
+            _acquire(target, printable(str(path)))
     _held[target] = (thread, depth + 1)
     try:
         yield
@@ -301,19 +298,18 @@ def output_lock(path: str | Path) -> Iterator[None]:
                 _sibling(target, ".lock").unlink()
 
 
-def _acquire(lock: Path, target: Path) -> None:
+def _acquire(target: Path, shown: str) -> None:
     """Create the lock file, or raise; a lock of a process that is gone is removed first."""
+    lock = _sibling(target, ".lock")
     for _ in range(2):
         try:
             descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except FileExistsError:
-            _remove_if_stale(lock, target)
+            _remove_if_stale(lock, shown)
         else:
             break
     else:
-        raise OutputError(
-            f"{printable(str(target))} is being written by another run, which started just now"
-        )
+        raise OutputError(f"{shown} is being written by another run, which started just now")
     owner = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -339,7 +335,7 @@ def _remove_left_overs(target: Path) -> None:
             logger.warning("removed %s, left behind by a run that was killed", printable(str(path)))
 
 
-def _remove_if_stale(lock: Path, target: Path) -> None:
+def _remove_if_stale(lock: Path, shown: str) -> None:
     """Remove the lock of a process of this machine that is gone; raise if it may be alive."""
     try:
         content = lock.read_bytes()
@@ -349,7 +345,7 @@ def _remove_if_stale(lock: Path, target: Path) -> None:
     if owner is None or not _is_gone(*owner[:2]):
         who = "" if owner is None else f" (process {owner[1]} on {owner[0]}, since {owner[2]})"
         raise OutputError(
-            f"{printable(str(target))} is being written by another run{who}. Wait for it, or give "
+            f"{shown} is being written by another run{who}. Wait for it, or give "
             "another output. "
             f"If no such run exists, remove {printable(str(lock))}"
         )
@@ -362,9 +358,7 @@ def _remove_if_stale(lock: Path, target: Path) -> None:
         return
     if taken.read_bytes() != content:
         taken.rename(lock)
-        raise OutputError(
-            f"{printable(str(target))} is being written by another run, which started just now"
-        )
+        raise OutputError(f"{shown} is being written by another run, which started just now")
     taken.unlink()
     logger.warning("removed the stale lock %s: process %d is gone", printable(str(lock)), owner[1])
 

@@ -203,13 +203,13 @@ def float64_blocks(
         yield PointBlock(points, weights, index, n_dropped_nan, n_zero_weight, n_lossy, stop)
     not_finite.complain(
         source.name,
-        "not a finite number",
+        "not a finite float64",
         "Remove such rows, or drop them with --nan drop",
         unit="rows",
     )
     inexact.complain(
         source.name,
-        "not exact in float64, in which everything is computed",
+        "not exact in float64, in which all is computed",
         "Accept rounding with --allow-lossy, or store smaller numbers",
         unit="values",
     )
@@ -236,7 +236,9 @@ class _Offences:
             row = int(np.argmax(rows))
             place = int(np.argmax(mask[row]))
             column = place if columns is None else int(columns[place])
-            self.first = f"row {first_row + row}, column {column} of {{name}} is {raw[row, place]}"
+            self.first = (
+                f"row {first_row + row}, column {column} of {{name}} is {raw[row, place]!s}"
+            )
         self.n_rows += int(np.count_nonzero(rows))
         self.n_values += int(np.count_nonzero(mask))
 
@@ -249,7 +251,7 @@ class _Offences:
             first = self.first.replace("{name}", name)
             unit_name = unit if count != 1 else unit.removesuffix("s")
             raise InputError(
-                f"{first}: {what} ({count} {unit_name} in all, counted from 0). {advice}"
+                f"{first}, {what} ({count} {unit_name} in all; numbered from 0). {advice}"
             )
 
 

@@ -271,7 +271,7 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} in the metadata")
 
 
-def _decode_npz(data: bytes, name: str) -> tuple[list[NDArray[Any]], bytes]:
+def _decode_npz(data: bytes, name: str) -> tuple[list[NDArray[Any]], bytes | str]:
     with zip_errors(name):
         archive = zipfile.ZipFile(io.BytesIO(data))
     with archive:
@@ -286,12 +286,12 @@ def _decode_npz(data: bytes, name: str) -> tuple[list[NDArray[Any]], bytes]:
     return arrays, text
 
 
-def _decode_hdf5(data: bytes, name: str) -> tuple[list[NDArray[Any]], bytes]:
+def _decode_hdf5(data: bytes, name: str) -> tuple[list[NDArray[Any]], bytes | str]:
     with open_hdf5(name, io.BytesIO(data)) as file:
         if not is_result_file(file):
             raise _not_a_result(name)
         with _damage_noticed(name):
-            text = bytes(file.attrs[ATTRIBUTE])
+            text = file.attrs[ATTRIBUTE]  # bytes, or str if another tool has copied the file
             arrays = []
             for key in ARRAYS:
                 dataset, _ = find_dataset(file, key, allow_external=False, name=name)

@@ -63,7 +63,8 @@ def _refuse_rows(
     if n_bad:
         row = int(np.argmax(bad))
         raise InputError(
-            f"weights {name}: row {row} is {raw[row]}, which is {what} ({n_bad} in all); {expected}"
+            f"weights {name}: row {row} is {raw[row]!s}, which is {what} "
+            f"({n_bad} in all); {expected}"
         )
 
 
