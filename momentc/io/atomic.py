@@ -68,7 +68,9 @@ def write_text_atomic(
     path: str | Path, text: str, force: bool, inputs: Sequence[Path] = ()
 ) -> None:
     """Write a text file in UTF-8, all of it or nothing; see `write_bytes_atomic`."""
-    write_bytes_atomic(path, text.encode(), force=force, inputs=inputs)
+    # A file name in it may be no valid Unicode; its escape is right for JSON, and readable.
+    data = text.encode(errors="backslashreplace")
+    write_bytes_atomic(path, data, force=force, inputs=inputs)
 
 
 def write_bytes_atomic(

@@ -203,7 +203,7 @@ def derived_output(location: str) -> Path:
     Parameters
     ----------
     location : str
-        The input, in any form of location. The file need not exist.
+        The input, in any form of location.
 
     Returns
     -------
@@ -214,7 +214,9 @@ def derived_output(location: str) -> Path:
     Raises
     ------
     UsageError
-        The input is the standard input, which has no name to derive one from.
+        The input is the standard input, a device or a FIFO: no name to derive one from.
+    InputError
+        There is no such file.
     """
     if location == STDIN:
         raise UsageError(

@@ -423,6 +423,18 @@ def test_names_that_are_not_ascii() -> None:
         assert source.name == "größe x.h5:/gruppe ä/数据"
 
 
+@pytest.mark.parametrize(
+    "name", ["new\nline.h5", "-leading.h5", "a b:c.h5", os.fsdecode(b"latin-\xe9.h5")]
+)
+def test_unusual_file_names(name: str) -> None:
+    with h5py.File(f"./{name}", "w") as file:
+        file["x"] = np.ones((3, 2))
+    for location in (name, f"{name}:/x", f"{name}/x"):
+        with open_source(location) as source:
+            assert np.array_equal(source.take(np.arange(3)), np.ones((3, 2)))
+            source.name.encode()
+
+
 def test_in_memory(points: NDArray[np.float64]) -> None:
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
