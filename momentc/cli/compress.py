@@ -8,7 +8,7 @@ from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import prepare
 from momentc.cli.render import compression_facts, order_table, plan_facts
-from momentc.cli.text import parse_size
+from momentc.cli.text import one_line, parse_size
 from momentc.errors import UsageError, VerificationError
 
 __all__ = ["HELP", "compress"]
@@ -153,8 +153,8 @@ def compress(
     console.result(outcome.content, compression_facts(outcome), order_table(outcome.content))
     if not outcome.ok:
         raise VerificationError(
-            f"{outcome.output}: written as --keep-going asks, but its moments miss the tolerance "
-            f"{tolerance:.1e}; it is marked as not ok"
+            f"{one_line(str(outcome.output))}: written as --keep-going asks, but its moments miss "
+            f"the tolerance {tolerance:.1e}; it is marked as not ok"
         )
 
 

@@ -18,6 +18,7 @@ import typer
 
 from momentc.cli.guard import VERBOSE
 from momentc.cli.progress import LineProgress, NoProgress, Progress, RichProgress
+from momentc.cli.text import one_line
 from momentc.errors import OutputError
 
 __all__ = ["Console", "Table"]
@@ -127,7 +128,7 @@ def _print_plain(facts: Sequence[tuple[str, str]], table: Table | None) -> None:
     """Aligned columns of plain text, the form that pipes and logs get."""
     width = max(len(name) for name, _ in facts)
     for name, text in facts:
-        print(f"{name:<{width}}  {text}".rstrip())
+        print(f"{name:<{width}}  {one_line(text)}".rstrip())
     if table is None:
         return
     title, head, rows = table
@@ -150,7 +151,7 @@ def _print_rich(facts: Sequence[tuple[str, str]], table: Table | None) -> None:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, text in facts:
-        grid.add_row(Text(name), _coloured(text))
+        grid.add_row(Text(name), _coloured(one_line(text)))
     console.print(grid)
     if table is None:
         return

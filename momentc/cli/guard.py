@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from momentc.cli.signals import Terminated
-from momentc.errors import MemoryBudgetError, MomentcError, UsageError
+from momentc.errors import MemoryBudgetError, MomentcError, OutputError, UsageError
 
 __all__ = ["VERBOSE", "GuardedGroup"]
 
@@ -28,7 +28,7 @@ EXIT_TERMINATED = 143  # 128 + SIGTERM
 class GuardedGroup(TyperGroup):
     """A group of commands that ends the process with the exit codes of momentc's contract."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the chosen command; every exception becomes a message and an exit code."""
         try:
             value = super().invoke(ctx)
@@ -67,10 +67,16 @@ class GuardedGroup(TyperGroup):
             status = super().main(
                 args, prog_name, complete_var, False, windows_expand_args, **extra
             )
+            if status:
+                _discard_output()  # what an error left in the buffers is not worth a second one
             sys.stdout.flush()
         except BrokenPipeError:
             _discard_output()
             status = EXIT_BROKEN_PIPE
+        except OSError as error:
+            _say(f"error: the standard output cannot be written: {error.strerror}")
+            _discard_output()
+            status = OutputError.exit_code
         except SystemExit as error:  # typer's own answer to a closed pipe is exit code 1
             if not isinstance(error.__context__, BrokenPipeError):
                 raise

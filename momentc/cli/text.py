@@ -4,7 +4,14 @@ import re
 
 from momentc.errors import UsageError
 
-__all__ = ["format_bytes", "format_count", "format_error", "format_seconds", "parse_size"]
+__all__ = [
+    "format_bytes",
+    "format_count",
+    "format_error",
+    "format_seconds",
+    "one_line",
+    "parse_size",
+]
 
 _UNITS = {
     "": 1,
@@ -36,6 +43,13 @@ def parse_size(text: str) -> int:
             "(suffixes K, M, G, T or KiB, MiB, GiB, TiB)"
         )
     return size
+
+
+def one_line(text: str) -> str:
+    """Text with control characters and raw bytes escaped: file names may hold anything."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
 
 
 def format_bytes(n_bytes: float) -> str:

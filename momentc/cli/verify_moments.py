@@ -8,6 +8,7 @@ from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import prepare
 from momentc.cli.render import comparison_facts, order_table
+from momentc.cli.text import one_line
 from momentc.errors import VerificationError
 
 __all__ = ["HELP", "verify_moments"]
@@ -91,7 +92,7 @@ def verify_moments(
 
 def failure(content: dict[str, Any]) -> str:
     """Say what does not hold."""
-    compressed, original = content["compressed"], content["original"]
+    compressed, original = one_line(content["compressed"]), one_line(content["original"])
     if content["made_from_original"] and not content["rows_are_kept"]:
         return f"{compressed}: some of its rows are not the rows of {original} that it names"
     return (

@@ -1,12 +1,13 @@
 """Compress one file into another: read, compress, write, check what was written, report."""
 
+import io
 import json
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from momentc.files.open import open_input
 from momentc.files.plan import CompressPlan, make_plan
 from momentc.io.atomic import output_lock, probe_output, write_text_atomic
 from momentc.io.convert import LoadedPoints, load_points, select_columns
-from momentc.io.location import parse_location
+from momentc.io.location import parse_location, printable
 from momentc.io.result_file import output_format, write_result, write_result_stream
 from momentc.io.source import Source
 from momentc.pipeline import Compression, certify, check_request, compress_points
@@ -118,9 +119,11 @@ def _probe(output: str, report: str | None, *, force: bool, inputs: Sequence[Pat
         probe_output(output, force=force, inputs=inputs)
     if report is None:
         return
-    if output != STDOUT and Path(report).resolve() == Path(output).resolve():
-        raise UsageError(f"--report and --output are the same file, {report}; give two names")
     probe_output(report, force=force, inputs=inputs)
+    if output != STDOUT and Path(report).resolve() == Path(output).resolve():
+        raise UsageError(
+            f"--report and --output are the same file, {printable(report)}; give two names"
+        )
 
 
 def _input_files(job: CompressJob) -> list[Path]:
@@ -239,10 +242,28 @@ def _write(
         )
 
     if plan.output == STDOUT:
-        write_result_stream(sys.stdout.buffer, result, metadata, verify=verify)
+        with _whole_writes(sys.stdout.buffer) as stream:
+            write_result_stream(stream, result, metadata, verify=verify)
     else:
         write_result(plan.output, result, metadata, force=job.force, inputs=inputs, verify=verify)
     return as_written
+
+
+@contextmanager
+def _whole_writes(stream: BinaryIO) -> Iterator[BinaryIO]:
+    """Yield a stream that writes all it is given.
+
+    With PYTHONUNBUFFERED set, the standard output is a bare file descriptor, whose ``write`` may
+    stop anywhere and only says how far it came.
+    """
+    if not isinstance(stream, io.RawIOBase):
+        yield stream
+        return
+    buffered = io.BufferedWriter(stream)
+    try:
+        yield buffered
+    finally:
+        buffered.detach()  # else the standard output is closed with it
 
 
 def _measured(watch: Stopwatch, plan: CompressPlan, compression: Compression) -> dict[str, Any]:

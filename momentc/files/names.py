@@ -1,5 +1,6 @@
 """Names of the files that a compression writes."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from momentc.errors import UsageError
@@ -39,6 +40,7 @@ def report_of(job: CompressJob) -> str | None:
     if output == STDOUT:
         return None
     path = Path(output)
-    if path.exists() and not path.is_file() and not path.is_dir():
-        return None  # a device or a pipe has no place beside it
+    with suppress(OSError):  # a name that cannot be: whoever writes it says so
+        if path.exists() and not path.is_file() and not path.is_dir():
+            return None  # a device or a pipe has no place beside it
     return str(path.with_name(path.stem + REPORT_SUFFIX))

@@ -13,7 +13,7 @@ from momentc.files.measure import Stopwatch, peak_memory
 from momentc.files.names import STDOUT
 from momentc.files.open import is_result, open_input
 from momentc.io.convert import float64_blocks, select_columns
-from momentc.io.location import Location, parse_location
+from momentc.io.location import Location, parse_location, printable
 from momentc.io.result_file import read_result
 from momentc.io.source import Source, open_source
 from momentc.progress import ProgressCallback
@@ -98,7 +98,9 @@ def _order(job: VerifyJob, metadata: dict[str, Any]) -> int:
     """Return the order to check: as asked for, else what the compressed file says of itself."""
     order = metadata.get("k") if job.k is None else job.k
     if not isinstance(order, int) or isinstance(order, bool):
-        raise UsageError(f"{job.compressed}: does not say its order k; give one with --k")
+        raise UsageError(
+            f"{printable(job.compressed)}: does not say its order k; give one with --k"
+        )
     if order < 0:
         raise UsageError(f"--k is {order}; expected 0 or more")
     return order
@@ -148,8 +150,8 @@ def _weights_inside(place: Location, weights: str, compressed: str) -> str:
         open_source(str(place.path), dataset=weights).close()
     except InputError as error:
         raise InputError(
-            f"{compressed}: was made with the weights {weights!r}, which are not in {place.name} "
-            "itself; name them with --weights"
+            f"{printable(compressed)}: was made with the weights {weights!r}, which are not in "
+            f"{place.name} itself; name them with --weights"
         ) from error
     return f"{place.path}:{weights}"
 
@@ -164,8 +166,8 @@ def _columns(
     """Return the columns to compare; both files must have the same number of columns."""
     if compressed.points.shape[1] != source.n_columns:
         raise InputError(
-            f"{name}: its rows have {compressed.points.shape[1]} columns, those of {source.name} "
-            f"have {source.n_columns}; it was not made from this array"
+            f"{printable(name)}: its rows have {compressed.points.shape[1]} columns, those of "
+            f"{source.name} have {source.n_columns}; it was not made from this array"
             f"{_made_from(metadata)}"
         )
     return select_columns(choice.columns, source.n_columns)

@@ -91,8 +91,10 @@ def shell(tmp_path: Path) -> Callable[..., Outcome]:
 
 
 def momentc_command() -> list[str]:
-    """The program as installed by this interpreter, without relying on PATH."""
-    return [sys.executable, "-c", "from momentc.cli import main; main()"]
+    """The program of this source tree, whether or not it is installed and wherever it runs."""
+    root = str(Path(__file__).resolve().parents[2])
+    code = f"import sys; sys.path.insert(0, {root!r}); from momentc.cli import main; main()"
+    return [sys.executable, "-c", code]
 
 
 @pytest.fixture

@@ -1,0 +1,128 @@
+"""The small parts of the command line, each by itself."""
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+
+from momentc.cli import environment
+from momentc.cli.progress import LineProgress, Pace
+from momentc.cli.text import format_bytes, format_count, format_seconds, parse_size
+from momentc.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1", 1),
+        ("10K", 10_000),
+        ("10KiB", 10_240),
+        ("500M", 500_000_000),
+        ("500MB", 500_000_000),
+        ("1.5g", 1_500_000_000),
+        ("2 GiB", 2 * 2**30),
+        ("1T", 10**12),
+    ],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "M", "-1G", "1X", "1e9", "0", "1 G B", "1,5G"])
+def test_sizes_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match="expected a size such as"):
+        parse_size(text)
+
+
+def test_numbers_for_people() -> None:
+    assert format_count(273280) == "273,280"
+    assert format_count(10**20) == "about 10^20"
+    assert format_count(10**5000) in {"about 10^4999", "about 10^5000", "about 10^5001"}
+    assert format_bytes(0) == "0 B"
+    assert format_bytes(300 * 2**20) == "300 MiB"
+    assert format_bytes(2**40) == "1 TiB"
+    assert format_seconds(1.234) == "1.23 s"
+    assert format_seconds(125) == "2 min 5 s"
+    assert format_seconds(7300) == "2 h 1 min"
+
+
+def test_a_line_every_half_minute() -> None:
+    now = 0.0
+    stream = io.StringIO()
+    progress = LineProgress(stream, clock=lambda: now)
+    for second in range(1, 101):
+        now = float(second)
+        progress("reading" if second < 50 else "reduction", second * 10, 1000)
+    assert stream.getvalue().splitlines() == [
+        "momentc: reading: 700 left of 1,000, 10 a second, 70.00 s to go",
+        "momentc: reduction: 400 left of 1,000, 10 a second, 40.00 s to go",
+        "momentc: reduction: 100 left of 1,000, 10 a second, 10.00 s to go",
+    ]
+
+
+def test_no_rate_before_anything_moved() -> None:
+    pace = Pace("x", 5, 0.0)
+    assert pace.describe(5, 10, 60.0) == "5 left of 10"
+    assert pace.describe(9, 10, 0.01) == "1 left of 10"
+    assert pace.describe(10, 10, 5.0) == "0 left of 10, 1 a second"
+
+
+def test_threads_are_the_smallest_of_all_limits(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    monkeypatch.setattr(environment, "CGROUP", tmp_path)
+    for name in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert environment.available_threads() == 16
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    assert environment.available_threads() == 16
+    (tmp_path / "cpu.max").write_text("250000 100000\n")
+    assert environment.available_threads() == 3
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
+    assert environment.available_threads() == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert environment.available_threads() == 1
+    assert environment.prepare_threads(5) == 5
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "5"
+
+
+def test_the_older_cgroup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
+    monkeypatch.setattr(environment, "CGROUP", tmp_path)
+    for name in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
+    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
+    assert environment.available_threads() == 16
+    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("400000\n")
+    assert environment.available_threads() == 4
+
+
+def test_a_private_cache_where_no_other_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(environment, "_is_writable", lambda _: False)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    environment.prepare_compiler_cache()
+    own = Path(os.environ["NUMBA_CACHE_DIR"])
+    assert own.parent == tmp_path
+    assert own.stat().st_mode & 0o077 == 0
+
+
+def test_a_cache_that_others_can_write_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """numba runs what it finds in its cache."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(environment, "_is_writable", lambda _: False)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    planted = tmp_path / f"momentc-numba-{os.getuid()}"
+    planted.mkdir()
+    planted.chmod(0o777)
+    environment.prepare_compiler_cache()
+    assert os.environ["NUMBA_CACHE_DIR"] != str(planted)

@@ -1,0 +1,288 @@
+"""What the machine does to a command: pipes, signals, odd names, a bare environment."""
+
+import io
+import json
+import os
+import pty
+import select
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .conftest import Invoke, Outcome, momentc_command
+
+Shell = Callable[..., Outcome]
+
+
+def test_a_closed_pipe_ends_quietly(data: Path, tmp_path: Path) -> None:
+    """Failure mode 34, `| head -c 10`: the reader is gone before the first byte."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*momentc_command(), "info", "data.h5"],
+        stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path, check=False, timeout=60,
+    )  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_head_of_a_binary_result(tmp_path: Path) -> None:
+    """The result is larger than a pipe holds, so the writer is still at it when head leaves.
+
+    Unbuffered, because there a write may stop half-way without an error.
+    """
+    np.save(tmp_path / "wide.npy", np.random.default_rng(1).normal(size=(4000, 8)))
+    script = (
+        f"set -o pipefail; {shlex.join(momentc_command())} compress wide.npy -k 1 -n 4000 -o - "
+        "2>err.txt | head -c 10 > head.bin"
+    )
+    env = os.environ | {"PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=env, check=False, timeout=60)
+    assert done.returncode == 141
+    assert (tmp_path / "head.bin").stat().st_size == 10
+    assert "Traceback" not in (tmp_path / "err.txt").read_text()
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["info", "data.h5"], ["--help"]])
+def test_a_full_disk_behind_stdout(
+    data: Path, tmp_path: Path, arguments: list[str], unbuffered: str
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*momentc_command(), *arguments],
+            stdout=full, stderr=subprocess.PIPE, cwd=tmp_path, check=False, timeout=60,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+        )  # fmt: skip
+    assert done.returncode == 6
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(b"momentc: error: the standard output cannot be written: No space left")
+
+
+def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until a running command has made a file."""
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert process.poll() is None, "the command ended before its time"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "said"),
+    [(signal.SIGINT, 130, b"interrupted"), (signal.SIGTERM, 143, b"terminated")],
+)
+def test_signals(tmp_path: Path, sent: signal.Signals, code: int, said: bytes) -> None:
+    """Sent while the command waits for its input: nothing is left behind, no traceback."""
+    process = subprocess.Popen(
+        [*momentc_command(), "compress", "-", "-o", "o.npz"],
+        stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path,
+    )  # fmt: skip
+    wait_for(tmp_path / ".o.npz.lock", process)
+    time.sleep(0.3)  # past the taking of the lock, into the reading
+    process.send_signal(sent)
+    _, stderr = process.communicate(timeout=30)
+    assert (process.returncode, stderr) == (code, b"momentc: " + said + b"\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_run_on_the_same_output_fails_early(tmp_path: Path) -> None:
+    first = subprocess.Popen(
+        [*momentc_command(), "compress", "-", "-o", "o.npz"],
+        stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path,
+    )  # fmt: skip
+    wait_for(tmp_path / ".o.npz.lock", first)
+    second = subprocess.run(
+        [*momentc_command(), "compress", "-", "-o", "o.npz"],
+        input=b"", capture_output=True, cwd=tmp_path, check=False, timeout=60,
+    )  # fmt: skip
+    first.terminate()
+    first.communicate(timeout=30)
+    assert second.returncode == 6
+    assert str(first.pid).encode() in second.stderr
+
+
+def test_a_bare_environment(shell: Shell, data: Path) -> None:
+    """Failure mode 46: `env -i`, no HOME, no TERM, no locale."""
+    bare = {"PATH": os.defpath}
+    outcome = shell("compress", "data.h5", "-n", "60", env=bare)
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.stderr == ""
+
+
+def test_a_home_that_cannot_be_written(shell: Shell, data: Path) -> None:
+    env = os.environ | {"HOME": "/proc/nowhere", "XDG_CACHE_HOME": "/proc/nowhere"}
+    outcome = shell("compress", "data.h5", "-n", "60", "-q", env=env)
+    assert (outcome.code, outcome.stdout, outcome.stderr) == (0, b"", "")
+
+
+def test_an_ascii_terminal(shell: Shell, tmp_path: Path, points: Any) -> None:
+    """A name that the encoding of the stream cannot hold is escaped, not a crash."""
+    np.save(tmp_path / "größe.npy", points)
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    outcome = shell("info", "größe.npy", env=env)
+    assert outcome.code == 0, outcome.stderr
+    assert b"gr\\xf6\\xdfe.npy" in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["größe 数.npy", "with space.npy", "new\nline.npy", "-k.npy", "a:b.npy", "quote'\".npy"],
+)
+def test_odd_names(invoke: Invoke, tmp_path: Path, points: Any, name: str) -> None:
+    """Failure mode 45; names that begin with a dash come after `--`."""
+    np.save(tmp_path / name, points)
+    outcome = invoke("compress", "-n", "60", "--json", "--", name)
+    assert outcome.code == 0, outcome.stderr
+    result = name.removesuffix(".npy") + ".momentc.npz"
+    assert (tmp_path / result).is_file()
+    assert json.loads(outcome.stdout)["input"]["path"] == name
+    checked = invoke("verify-moments", "--", name, result)
+    assert checked.code == 0, checked.stderr
+    assert "\nline" not in checked.text
+
+
+def test_a_name_that_is_no_text(invoke: Invoke, tmp_path: Path, points: Any) -> None:
+    name = os.fsdecode(b"latin-\xe9.npy")
+    np.save(tmp_path / name, points)
+    outcome = invoke("compress", name, "-n", "60", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert json.loads(outcome.stdout)["ok"] is True
+
+
+def test_a_very_long_path(invoke: Invoke, tmp_path: Path, points: Any) -> None:
+    folder = tmp_path.joinpath(*["d" * 200] * 5)
+    folder.mkdir(parents=True)
+    np.save(folder / "x.npy", points)
+    assert invoke("compress", folder / "x.npy", "-n", "60", "-q").code == 0
+    refused = invoke("compress", folder / "x.npy", "-n", "60", "-o", "n" * 300 + ".npz")
+    assert refused.code == 6
+
+
+@pytest.mark.parametrize("link", [None, "symbolic", "hard"])
+def test_the_input_is_never_overwritten(
+    invoke: Invoke, tmp_path: Path, points: Any, link: str | None
+) -> None:
+    """Failure mode 37: the output is the input, or a link to it, --force or not."""
+    path = tmp_path / "x.npz"
+    np.savez(path, x=points)
+    before = path.read_bytes()
+    name = "x.npz"
+    if link == "symbolic":
+        name = "link.npz"
+        (tmp_path / name).symlink_to("x.npz")
+    elif link == "hard":
+        name = "link.npz"
+        (tmp_path / name).hardlink_to(path)
+    for force in ([], ["--force"]):
+        outcome = invoke("compress", "x.npz", "-n", "60", "-o", name, *force)
+        assert outcome.code == 6
+        assert "is the input" in outcome.stderr
+        assert path.read_bytes() == before
+
+
+def test_the_weights_file_is_never_overwritten(invoke: Invoke, tmp_path: Path, points: Any) -> None:
+    np.save(tmp_path / "x.npy", points)
+    np.savez(tmp_path / "mass.npz", mass=np.ones(len(points)))
+    outcome = invoke("compress", "x.npy", "-w", "mass.npz", "-n", "60", "-o", "mass.npz", "-f")
+    assert outcome.code == 6
+    with np.load(tmp_path / "mass.npz", allow_pickle=False) as kept:
+        assert list(kept) == ["mass"]
+
+
+def test_devices(invoke: Invoke, data: Path, tmp_path: Path) -> None:
+    """Failure mode 38: written directly, no rename, no report beside it."""
+    outcome = invoke("compress", "data.h5", "-n", "60", "-q", "-o", "/dev/null")
+    assert (outcome.code, outcome.stderr) == (0, "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.h5"]
+
+
+def test_a_named_pipe(invoke: Invoke, tmp_path: Path, data: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    content: list[bytes] = []
+    reader = threading.Thread(target=lambda: content.append(fifo.read_bytes()), daemon=True)
+    reader.start()
+    outcome = invoke("compress", "data.h5", "-n", "60", "-q", "-o", "fifo")
+    reader.join(timeout=10)
+    assert (outcome.code, outcome.stderr) == (0, "")
+    with np.load(io.BytesIO(content[0]), allow_pickle=False) as small:
+        assert len(small["c"]) == 60
+
+
+def test_no_binary_to_a_terminal(tmp_path: Path, data: Path) -> None:
+    code, seen = in_terminal(["compress", "data.h5", "-n", "60", "-o", "-"], tmp_path)
+    assert code == 2
+    assert "the result is binary" in seen
+
+
+@pytest.mark.parametrize("plain", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_plain_terminal_gets_no_boxes(tmp_path: Path, data: Path, plain: dict[str, str]) -> None:
+    code, seen = in_terminal(["info", "data.h5"], tmp_path, **plain)
+    assert code == 0
+    assert "\x1b" not in seen
+    assert seen.splitlines()[0] == "file     data.h5:/x"
+
+
+def test_a_terminal_gets_a_table(tmp_path: Path, data: Path) -> None:
+    code, seen = in_terminal(["compress", "data.h5", "-n", "60"], tmp_path)
+    assert code == 0
+    assert "─" in seen
+    assert "\x1b[?25h" in seen, "the cursor is given back"
+
+
+def in_terminal(args: list[str], folder: Path, **variables: str) -> tuple[int, str]:
+    """Run in a terminal of 100 columns; exit code and everything that was shown."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*momentc_command(), *args],
+        stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder,
+        env=os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"} | variables,
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    while select.select([ours], [], [], 60)[0]:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # how a terminal says that nobody is left on the other side
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(ours)
+    return process.wait(timeout=30), seen.decode()
+
+
+def test_k_too_large_returns_at_once(shell: Shell, tmp_path: Path) -> None:
+    """Failure mode 15: a million columns and order 1000, judged without reading."""
+    path = tmp_path / "wide.npy"
+    shape = (2000, 1_000_000)
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    with path.open("wb") as file:
+        file.write(b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117) + b"\n")
+        os.truncate(file.fileno(), 128 + shape[0] * shape[1])
+    began = time.monotonic()
+    outcome = shell("compress", "wide.npy", "-k", "1000", "-n", "1000", "-M", "100T")
+    assert time.monotonic() - began < 10
+    assert outcome.code == 4, outcome.stderr
+    assert len(outcome.stderr) < 1000
+
+
+@pytest.mark.parametrize(("k", "target"), [(5, 20), (40, 300)])
+def test_a_target_below_the_bound(invoke: Invoke, data: Path, k: int, target: int) -> None:
+    """Failure mode 16: says what would do, and that would do."""
+    outcome = invoke("compress", "data.h5", "-k", str(k), "-n", str(target))
+    assert (outcome.code, outcome.stdout) == (4, b"")
+    words = outcome.stderr.replace(";", " ").replace(",", " ").split()
+    largest = int(words[words.index("k") + 2])
+    assert largest < k
+    done = invoke("compress", "data.h5", "-k", str(largest), "-n", str(target), "-q")
+    assert done.code == 0, done.stderr

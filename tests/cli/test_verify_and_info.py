@@ -1,0 +1,179 @@
+"""`momentc verify-moments` and `momentc info`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from .conftest import Invoke
+
+FACTS = """\
+original                            data.h5:/x
+compressed                          data.momentc.h5
+objects                             400 -> 60  (1 in 6.7)
+moments                             21 of order 0 to 5 (rank 2)
+kept rows are rows of the original  yes
+"""
+
+
+@pytest.fixture
+def small(invoke: Invoke, data: Path, tmp_path: Path) -> Path:
+    """data.momentc.h5: 60 of the 400 rows, weighted by /mass."""
+    outcome = invoke("compress", "data.h5", "-n", "60", "-w", "mass", "-q")
+    assert outcome.code == 0, outcome.stderr
+    return tmp_path / "data.momentc.h5"
+
+
+def edit(path: Path, name: str, change: Any) -> None:
+    """Change a dataset of a result and seal it again, as a wrong program could."""
+    from momentc.io.result_file import read_result, write_result
+    from momentc.weighted import WeightedSet
+
+    result, metadata = read_result(str(path))
+    arrays: dict[str, Any] = {
+        "c": result.weights.copy(),
+        "w": result.points.copy(),
+        "index": result.index.copy(),
+    }
+    change(arrays[name])
+    del metadata["format_version"], metadata["checksum"]
+    write_result(
+        path,
+        WeightedSet(arrays["w"], arrays["c"], arrays["index"]),
+        metadata,
+        force=True,
+        inputs=[],
+        verify=lambda *_: None,
+    )
+
+
+def test_the_table(invoke: Invoke, small: Path) -> None:
+    outcome = invoke("verify-moments", "data.h5", "data.momentc.h5")
+    assert (outcome.code, outcome.stderr) == (0, "")
+    facts, _, table = outcome.steady.partition("\n\n")
+    lines = facts.splitlines()
+    unsteady = ("total weight", "moment error", "time")
+    assert "\n".join(line for line in lines if not line.startswith(unsteady)) + "\n" == FACTS
+    assert [line.split("  ")[0] for line in lines if line.startswith(unsteady)] == list(unsteady)
+    assert [row.split()[0] for row in table.splitlines()[2:]] == [str(n) for n in range(8)]
+
+
+def test_recorded_dataset_and_weights_are_used(
+    invoke: Invoke, small: Path, points: Any, data: Path, tmp_path: Path
+) -> None:
+    """With a second array in the file, only the record says which one was compressed."""
+    other = tmp_path / "copy.h5"
+    other.write_bytes(data.read_bytes())
+    with h5py.File(other, "r+") as file:
+        file["y"] = points[:50]
+    assert invoke("verify-moments", "copy.h5", "data.momentc.h5", "-q").code == 0
+
+
+def test_recorded_weights_are_never_opened_outside_the_original(
+    invoke: Invoke, data: Path, points: Any, tmp_path: Path
+) -> None:
+    """A compressed file must not make momentc open what the user did not name."""
+    np.save(tmp_path / "x.npy", points)
+    np.save(tmp_path / "mass.npy", np.full(len(points), 2.0))
+    assert invoke("compress", "x.npy", "-w", "mass.npy", "-n", "60", "-q").code == 0
+    refused = invoke("verify-moments", "x.npy", "x.momentc.npz")
+    assert refused.code == 3
+    assert "name them with --weights" in refused.stderr
+    assert invoke("verify-moments", "x.npy", "x.momentc.npz", "-w", "mass.npy", "-q").code == 0
+
+
+def test_a_shifted_weight_is_found(invoke: Invoke, small: Path) -> None:
+    def shift(weights: Any) -> None:
+        weights[[3, 40]] += (1e-5, -1e-5)
+
+    edit(small, "c", shift)
+    outcome = invoke("verify-moments", "data.h5", "data.momentc.h5")
+    assert outcome.code == 5
+    assert "does not have the moments of" in outcome.stderr
+    assert "FAILED" in outcome.text
+    lenient = invoke("verify-moments", "data.h5", "data.momentc.h5", "--tol", "1e-3", "-q")
+    assert (lenient.code, lenient.stdout, lenient.stderr) == (0, b"", "")
+
+
+def test_a_row_of_another_number_is_found(invoke: Invoke, small: Path) -> None:
+    def rename(index: Any) -> None:
+        index[:] = np.arange(len(index))
+
+    edit(small, "index", rename)
+    outcome = invoke("verify-moments", "data.h5", "data.momentc.h5")
+    assert outcome.code == 5
+    assert "not the rows of" in outcome.stderr
+
+
+def test_a_flipped_byte_is_found(invoke: Invoke, small: Path) -> None:
+    with h5py.File(small, "r") as file:
+        place = file["c"].id.get_offset()
+    content = bytearray(small.read_bytes())
+    content[place + 8] ^= 1
+    small.write_bytes(content)
+    for command in (("verify-moments", "data.h5"), ("info",)):
+        outcome = invoke(*command, "data.momentc.h5")
+        assert (outcome.code, outcome.stdout) == (5, b"")
+
+
+def test_a_higher_order_than_was_asked_for_fails(invoke: Invoke, small: Path) -> None:
+    outcome = invoke("verify-moments", "data.h5", "data.momentc.h5", "-k", "30", "--tol", "1e-12")
+    assert outcome.code == 5
+
+
+def test_json(invoke: Invoke, small: Path) -> None:
+    outcome = invoke("verify-moments", "data.h5", "data.momentc.h5", "--json")
+    assert (outcome.code, outcome.stderr) == (0, "")
+    report = json.loads(outcome.stdout)
+    assert report["ok"] is True
+    assert report["rows_are_kept"] is True
+    assert report["n_points"] == [400, 60]
+    assert len(report["error"]) == len(report["relative_error"]) == 8
+
+
+def test_swapped_files(invoke: Invoke, small: Path) -> None:
+    outcome = invoke("verify-moments", "data.momentc.h5", "data.h5:/x")
+    assert outcome.code == 3
+    assert "was not written by momentc" in outcome.stderr
+
+
+def test_files_that_do_not_belong_together(invoke: Invoke, small: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "three.npy", np.zeros((5, 3)))
+    outcome = invoke("verify-moments", "three.npy", "data.momentc.h5", "-w", "three.npy")
+    assert outcome.code == 3
+
+
+def test_info_of_a_result(invoke: Invoke, small: Path) -> None:
+    outcome = invoke("info", "data.momentc.h5")
+    assert (outcome.code, outcome.stderr) == (0, "")
+    facts = dict(
+        line.split("  ", maxsplit=1) for line in outcome.text.split("\n\n")[0].splitlines()
+    )
+    assert facts["objects"].strip() == "400 -> 60  (1 in 6.7)"
+    assert facts["made from"].strip().startswith("data.h5:/x, <f4, blake2b-128:")
+    assert facts["checksum"].strip().endswith(" ok")
+    content = json.loads(invoke("info", "data.momentc.h5", "--json").stdout)
+    assert content["kind"] == "compressed"
+    assert content["n_rows"] == 60
+
+
+def test_info_of_an_array(invoke: Invoke, data: Path) -> None:
+    outcome = invoke("info", "data.h5")
+    assert outcome.text == (
+        "file     data.h5:/x\n"
+        "holds    an array\n"
+        "rows     400\n"
+        "columns  2\n"
+        "dtype    <f4\n"
+        "weights  no\n"
+    )
+    assert invoke("info", "data.h5", "-q").stdout == b""
+
+
+def test_info_of_nothing(invoke: Invoke) -> None:
+    outcome = invoke("info", "nothing.h5")
+    assert outcome.code == 3
+    assert outcome.stderr.startswith("momentc: error: nothing.h5: no such file")
