@@ -17,6 +17,7 @@ LEAVES = frozenset(
 ALLOWED: dict[str, frozenset[str]] = {
     "cli": frozenset({"files", "study"}),
     "files": frozenset({"io", "pipeline", "verification"}),
+    "api": frozenset({"io", "pipeline", "verification"}),
     "study": frozenset({"pipeline"}),
     "verification": frozenset({"moments"}),
     "pipeline": frozenset({"hybrid", "reduction", "moments", "clustering", "engine"}),
