@@ -145,7 +145,7 @@ def compress(
     from momentc.files.compress import compress_file
 
     with console.progress() as progress:
-        outcome = compress_file(job, progress=progress)
+        outcome = compress_file(job, progress=progress, began=console.began)
     for sentence in outcome.notes:
         console.note(sentence)
     for stage, seconds in outcome.content["stages"].items():

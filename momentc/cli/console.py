@@ -16,7 +16,7 @@ from typing import Any
 
 import typer
 
-from momentc.cli.guard import VERBOSE
+from momentc.cli.guard import BEGAN, VERBOSE
 from momentc.cli.progress import LineProgress, NoProgress, Progress, RichProgress
 from momentc.cli.text import one_line
 from momentc.errors import OutputError
@@ -51,6 +51,7 @@ class Console:
     ) -> None:
         context.meta[VERBOSE] = verbose
         _show_library_warnings(quiet=quiet)
+        self.began: float = context.meta[BEGAN]
         self.quiet = quiet
         self.verbose = verbose
         self._as_json = as_json

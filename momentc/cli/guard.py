@@ -5,6 +5,7 @@ Every message has one shape: ``momentc: error: <what, where, expected, what to d
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -14,10 +15,12 @@ from typer.core import TyperGroup
 from momentc.cli.signals import Terminated
 from momentc.errors import MemoryBudgetError, MomentcError, OutputError, UsageError
 
-__all__ = ["VERBOSE", "GuardedGroup"]
+__all__ = ["BEGAN", "VERBOSE", "GuardedGroup"]
 
 # Key in the context's meta dictionary, set by a command's -v: show the traceback of an error.
 VERBOSE = "momentc.verbose"
+# Another: when the command began, in seconds of time.perf_counter.
+BEGAN = "momentc.began"
 
 EXIT_BUG = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
@@ -30,6 +33,7 @@ class GuardedGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command; every exception becomes a message and an exit code."""
+        ctx.meta[BEGAN] = time.perf_counter()
         try:
             value = super().invoke(ctx)
             sys.stdout.flush()  # so that a closed pipe shows here and not in the interpreter's exit

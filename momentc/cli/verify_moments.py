@@ -84,7 +84,7 @@ def verify_moments(
         tolerance=tolerance,
     )
     with console.progress() as progress:
-        outcome = verify_files(job, progress=progress)
+        outcome = verify_files(job, progress=progress, began=console.began)
     console.result(outcome.content, comparison_facts(outcome.content), order_table(outcome.content))
     if not outcome.ok:
         raise VerificationError(failure(outcome.content))

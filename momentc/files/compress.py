@@ -35,7 +35,9 @@ __all__ = ["compress_file"]
 MAX_RANK_COLUMNS = 4096
 
 
-def compress_file(job: CompressJob, *, progress: ProgressCallback | None = None) -> JobReport:
+def compress_file(
+    job: CompressJob, *, progress: ProgressCallback | None = None, began: float | None = None
+) -> JobReport:
     """Do a :class:`CompressJob`.
 
     Parameters
@@ -43,7 +45,9 @@ def compress_file(job: CompressJob, *, progress: ProgressCallback | None = None)
     job : CompressJob
         What to compress, how, and where to.
     progress : callable, optional
-        Called with stage, objects and total.
+        Called with stage, objects done and total.
+    began : float, optional
+        As in :class:`momentc.files.measure.Stopwatch`.
 
     Returns
     -------
@@ -58,6 +62,7 @@ def compress_file(job: CompressJob, *, progress: ProgressCallback | None = None)
         The moments of the result miss the tolerance; nothing was written unless
         ``job.keep_going``.
     """
+    watch = Stopwatch(began)
     output, report = output_of(job), report_of(job)
     inputs = _input_files(job)
     _probe(output, report, force=job.force, inputs=inputs)
@@ -65,14 +70,13 @@ def compress_file(job: CompressJob, *, progress: ProgressCallback | None = None)
         for path in (output, report):
             if path is not None and path != STDOUT:
                 locks.enter_context(output_lock(path))
-        return _compress_locked(job, inputs, progress)
+        return _compress_locked(job, inputs, watch, progress)
 
 
 def _compress_locked(
-    job: CompressJob, inputs: Sequence[Path], progress: ProgressCallback | None
+    job: CompressJob, inputs: Sequence[Path], watch: Stopwatch, progress: ProgressCallback | None
 ) -> JobReport:
     """Do the job while no other run may write the same files."""
-    watch = Stopwatch()
     say = progress or (lambda _stage, _count, _total: None)
     with open_input(job.source) as source:
         plan = make_plan(job, source)
@@ -106,7 +110,7 @@ def _compress_locked(
     return JobReport(
         content=content,
         ok=bool(metadata["ok"]),
-        notes=(*loaded.warnings, *compression.notes),
+        notes=(*loaded.warnings, *_dropped(loaded), *compression.notes),
         output=plan.output,
         report_path=plan.report,
     )
@@ -146,6 +150,14 @@ def _kept_rows(source: Source, loaded: LoadedPoints, compression: Compression) -
     """Take the kept rows from the source as they stand there, bit for bit."""
     index = loaded.index[compression.support.index]
     return WeightedSet(source.take(index), compression.support.weights, index)
+
+
+def _dropped(loaded: LoadedPoints) -> Iterator[str]:
+    """Say which rows do not count."""
+    if loaded.n_dropped_nan:
+        yield f"{loaded.n_dropped_nan} rows with NaN or infinity were dropped, as --nan drop asks"
+    if loaded.n_zero_weight:
+        yield f"{loaded.n_zero_weight} rows have the weight 0 and were left out"
 
 
 def _as_float64(result: WeightedSet, columns: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -8,12 +8,22 @@ __all__ = ["Stopwatch", "peak_memory"]
 
 
 class Stopwatch:
-    """Seconds since it was made, and seconds by stage in the order of their first lap."""
+    """Seconds since the job began, and seconds by stage in the order of their first lap.
 
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-        self._lap_began = self._began
+    Parameters
+    ----------
+    began : float, optional
+        When the command began, by ``time.perf_counter``; what passed until now is the first lap,
+        for most of it goes into loading numerical libraries. Default: now.
+    """
+
+    def __init__(self, began: float | None = None) -> None:
+        now = time.perf_counter()
+        self._began = now if began is None else began
+        self._lap_began = now
         self.laps: list[tuple[str, float]] = []
+        if began is not None:
+            self.laps.append(("start", now - began))
 
     def lap(self, stage: str) -> None:
         """Book the time since the last lap (or skip) under `stage`."""
@@ -27,7 +37,7 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Seconds since the watch was made."""
+        """Seconds since the job began."""
         return time.perf_counter() - self._began
 
     def totals(self) -> dict[str, float]:

@@ -23,8 +23,19 @@ from momentc.weighted import WeightedSet
 __all__ = ["verify_files"]
 
 
-def verify_files(job: VerifyJob, *, progress: ProgressCallback | None = None) -> JobReport:
+def verify_files(
+    job: VerifyJob, *, progress: ProgressCallback | None = None, began: float | None = None
+) -> JobReport:
     """Do a :class:`VerifyJob`. The original is read block by block and may be of any size.
+
+    Parameters
+    ----------
+    job : VerifyJob
+        What to compare.
+    progress : callable, optional
+        Called with stage, objects done and total.
+    began : float, optional
+        As in :class:`momentc.files.measure.Stopwatch`.
 
     Returns
     -------
@@ -41,7 +52,7 @@ def verify_files(job: VerifyJob, *, progress: ProgressCallback | None = None) ->
     UsageError
         The order cannot be known and was not given.
     """
-    watch = Stopwatch()
+    watch = Stopwatch(began)
     compressed, metadata = _read_compressed(job.compressed)
     order = _order(job, metadata)
     choice = with_recorded_choices(job.source, metadata, job.compressed)

@@ -211,7 +211,7 @@ def test_verbose_tells_the_stages(invoke: Invoke, data: Path) -> None:
     outcome = invoke("compress", "data.h5", "-n", "60", "-v")
     assert outcome.code == 0
     stages = [line.split()[-1] for line in outcome.stderr.splitlines() if " s  " in line]
-    assert stages[0] == "reading"
+    assert stages[:2] == ["start", "reading"]
     assert stages[-1] == "writing"
 
 
@@ -238,7 +238,18 @@ def test_dropped_rows_are_counted(invoke: Invoke, tmp_path: Path) -> None:
     assert "2 rows in all" in refused.stderr
     outcome = invoke("compress", "t.npy", "-n", "40", "--nan", "drop", "--json")
     assert json.loads(outcome.stdout)["n_dropped_nan"] == 2
+    assert "note: 2 rows with NaN or infinity were dropped" in outcome.stderr
     assert invoke("verify-moments", "t.npy", "t.momentc.npz").code == 0
+
+
+def test_rows_without_weight_are_counted(invoke: Invoke, tmp_path: Path) -> None:
+    weights = np.ones(300)
+    weights[[3, 200]] = 0.0, -0.0
+    np.savez(tmp_path / "t.npz", x=np.random.default_rng(2).normal(size=(300, 2)), m=weights)
+    outcome = invoke("compress", "t.npz", "-w", "m", "-n", "40", "--json")
+    assert json.loads(outcome.stdout)["n_zero_weight"] == 2
+    assert "note: 2 rows have the weight 0" in outcome.stderr
+    assert invoke("verify-moments", "t.npz", "t.momentc.npz").code == 0
 
 
 def test_few_rows_are_copied_through(invoke: Invoke, data: Path, tmp_path: Path) -> None:
