@@ -67,7 +67,7 @@ def reduce_support(
     target : int
         At least ``plan.n_moments``.
     plan : ProductPlan
-        Of m variables and order k.
+        Of m variables and the order to keep.
     seed : int
         Every stage and round draws from a stream of its own, derived from it.
     n_threads, map_function
@@ -117,7 +117,8 @@ def reduce_support(
 
     while len(alive) > 1.05 * limit:
         groups = kmeans(ROUND_GROUP * n_moments, fine=False)
-        if not apply("k-means rounds", _most_compact(points, groups, len(alive) - limit)):
+        groups = _most_compact(points, groups, len(alive) - limit)
+        if not apply("k-means rounds", groups):
             break
 
     surplus = max(1, n_moments // SURPLUS_PART)

@@ -1,10 +1,13 @@
 """Every knob of a compression, validated once."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from momentc.errors import UsageError
 
-__all__ = ["DEFAULT_TOLERANCE", "CompressOptions"]
+__all__ = ["DEFAULT_TOLERANCE", "CompressOptions", "Effort"]
+
+Effort = Literal["low", "normal", "high"]
 
 DEFAULT_TOLERANCE = 1e-10
 """Largest accepted moment error in the frame. What is reached is about 1e-15."""
@@ -25,7 +28,10 @@ class CompressOptions:
     threads : int
         0: all that the process may use. The result does not depend on it.
     tolerance : float
-        Largest accepted moment error in the frame (``conventions`` of the command line: 1e-10).
+        Largest accepted moment error in the frame.
+    effort : {'low', 'normal', 'high'}
+        How much time to spend on keeping higher orders than k, which lowers the error of every
+        smooth function. 'low' keeps k alone.
     """
 
     k: int = 5
@@ -33,6 +39,7 @@ class CompressOptions:
     seed: int = 0
     threads: int = 0
     tolerance: float = DEFAULT_TOLERANCE
+    effort: Effort = "normal"
 
     def __post_init__(self) -> None:
         """Check the form of every option; whether they can be met depends on the data.
@@ -49,3 +56,7 @@ class CompressOptions:
                 raise UsageError(f"{name} must be at least {least}, got {value}")
         if not 0.0 < self.tolerance < 1.0:
             raise UsageError(f"tolerance must be between 0 and 1, got {self.tolerance!r}")
+        if self.effort not in get_args(Effort):
+            raise UsageError(
+                f"effort must be one of {', '.join(get_args(Effort))}, got {self.effort!r}"
+            )

@@ -21,7 +21,7 @@ from momentc.moments.discrepancy import error_by_order, relative_error_by_order
 from momentc.moments.features import legendre_features
 from momentc.moments.frame import Frame, fit_frame
 from momentc.moments.multi_index import n_moments
-from momentc.moments.request import ORDERS_BEYOND, check_request
+from momentc.moments.request import ORDERS_BEYOND, check_request, working_order
 from momentc.options import CompressOptions
 from momentc.progress import ProgressCallback
 from momentc.reduction.matching import least_relative_change
@@ -48,13 +48,14 @@ class Compression:
     n_moments : int
         C(rank + k, k).
     error : tuple of float
-        Largest difference of the moments in the frame, by order 0 .. k + 2.
+        Largest difference of the moments in the frame, by order 0 .. K + 2, where K >= k is the
+        order that the reductions kept.
     relative_error : tuple of float
         Relative Frobenius error of the moment tensors in the user's coordinates, by order.
     tolerance : float
     frame : Frame
     moments : Moments
-        Of the input, monomials in the frame up to order k + 2.
+        Of the input, monomials in the frame up to order K + 2.
     notes : tuple of str
         What the user should know.
     stages : tuple of (str, float)
@@ -140,19 +141,24 @@ def compress_points(
         if copied:
             rows, merged = np.arange(len(points)), scaled
         check_request(options.k, options.target, len(rows), frame.rank)
+        order = options.k
+        if len(rows) > options.target:
+            order = working_order(options.k, frame.rank, options.target, options.effort)
         with watch.stage("moments"):
             local = frame.apply(points[rows] if len(rows) < len(points) else points)
-            order = options.k + ORDERS_BEYOND
-            moments = accumulate_moments(local, merged, order, "monomial", map_function)
+            compared = order + ORDERS_BEYOND
+            moments = accumulate_moments(local, merged, compared, "monomial", map_function)
         if len(rows) <= options.target:
             kept = np.arange(len(rows))
             kept_weights = merged
         else:
             kept, kept_weights = _reduce(
-                local, merged, frame.rank, options, n_threads, map_function, progress, watch
+                local, merged, order, options, n_threads, map_function, progress, watch
             )
         with watch.stage("certificate"):
-            after = accumulate_moments(local[kept], kept_weights, order, "monomial", map_function)
+            after = accumulate_moments(
+                local[kept], kept_weights, compared, "monomial", map_function
+            )
             error = error_by_order(moments, after)
             relative = relative_error_by_order(moments, after, frame)
     index = rows[kept]
@@ -194,7 +200,7 @@ def certify(
     Returns
     -------
     error, relative_error : tuple of float
-        By order 0 .. k + 2, as in :class:`Compression`.
+        By order, as in :class:`Compression`.
     """
     frame = compression.frame
     moments = compression.moments
@@ -205,7 +211,7 @@ def certify(
 def _reduce(
     local: NDArray[np.float64],
     weights: NDArray[np.float64],
-    rank: int,
+    order: int,
     options: CompressOptions,
     n_threads: int,
     map_function: MapFunction,
@@ -214,7 +220,7 @@ def _reduce(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the positions that are kept and their weights."""
     with watch.stage("moments"):
-        wanted = accumulate_moments(local, weights, options.k, "legendre", map_function)
+        wanted = accumulate_moments(local, weights, order, "legendre", map_function)
     reduced = weights.copy()
     with watch.stage("reduction"):
         kept = reduce_support(

@@ -13,13 +13,14 @@ pass over the data is needed, even under offsets of 1e8.
 """
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from momentc.moments.accumulate import Moments
 from momentc.moments.frame import Frame
-from momentc.moments.multi_index import ProductPlan
+from momentc.moments.multi_index import ProductPlan, product_plan
 
 __all__ = ["error_by_order", "relative_error_by_order"]
 
@@ -75,6 +76,27 @@ def _tensor_counts(plan: ProductPlan) -> NDArray[np.float64]:
     return np.asarray(factorial[plan.degree()] / np.prod(factorial[plan.exponents], axis=1))
 
 
+@lru_cache(maxsize=16)
+def _binomial_terms(n_variables: int, order: int) -> list[tuple[NDArray[np.int64], ...]]:
+    """Return (target, source, power, power of the source, C(power, source)) for each variable.
+
+    One entry for each monomial a and each i <= a_j: the monomial a itself and the one in which
+    the power a_j of variable j is lowered to i.
+    """
+    exponents = product_plan(n_variables, order).exponents
+    position = {tuple(row): place for place, row in enumerate(exponents.tolist())}
+    choose = [[math.comb(a, i) for i in range(order + 1)] for a in range(order + 1)]
+    terms = []
+    for j in range(n_variables):
+        rows = [
+            (place, position[(*row[:j], i, *row[j + 1 :])], row[j], i, choose[row[j]][i])
+            for place, row in enumerate(exponents.tolist())
+            for i in range(row[j] + 1)
+        ]
+        terms.append(tuple(np.array(rows, dtype=np.int64).T))
+    return terms
+
+
 def _to_user_coordinates(
     moments: NDArray[np.float64],
     plan: ProductPlan,
@@ -85,16 +107,12 @@ def _to_user_coordinates(
 
     ``E[(c + s y)^a y^b] = sum_i C(a, i) c^(a-i) s^i E[y^(i) y^b]`` applied to each variable.
     """
-    position = {tuple(row): i for i, row in enumerate(plan.exponents.tolist())}
     current = moments
-    for j in range(plan.n_variables):
-        following = np.zeros_like(current)
-        for place, exponents in enumerate(plan.exponents.tolist()):
-            a = exponents[j]
-            total = 0.0
-            for i in range(a + 1):
-                lower = position[(*exponents[:j], i, *exponents[j + 1 :])]
-                total += math.comb(a, i) * center[j] ** (a - i) * scale[j] ** i * current[lower]
-            following[place] = total
-        current = following
+    for j, (target, source, power, lower, count) in enumerate(
+        _binomial_terms(plan.n_variables, plan.order)
+    ):
+        powers_of_center = center[j] ** np.arange(plan.order + 1)
+        powers_of_scale = scale[j] ** np.arange(plan.order + 1)
+        factor = count * powers_of_center[power - lower] * powers_of_scale[lower]
+        current = np.bincount(target, weights=factor * current[source], minlength=len(current))
     return current

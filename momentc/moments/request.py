@@ -1,11 +1,13 @@
 """What can be asked of a number of points: the bound of Tchakaloff, and what can be worked with."""
 
+import math
 from typing import Final
 
 from momentc.errors import RequestError
 from momentc.moments.multi_index import n_moments
+from momentc.options import Effort
 
-__all__ = ["ORDERS_BEYOND", "check_countable", "check_request", "largest_order"]
+__all__ = ["ORDERS_BEYOND", "check_countable", "check_request", "largest_order", "working_order"]
 
 # Orders above k whose moments are compared too, for information.
 ORDERS_BEYOND: Final = 2
@@ -76,3 +78,49 @@ def check_countable(k: int, rank: int) -> None:
             f"than {MOST_MOMENTS} cannot be worked with; the largest k is "
             f"{largest_order(rank, MOST_MOMENTS)}"
         )
+
+
+# What a working order K > k may cost, by effort: its moments relative to those of order k, and in
+# all. The cost of removing a point grows as N_K^2, so "normal" raises the order where that is next
+# to free, and "high" wherever the target leaves room.
+_AFFORDABLE: Final[dict[Effort, tuple[float, float]]] = {
+    "low": (1.0, 0.0),
+    "normal": (2.25, 60.0),
+    "high": (4.0, math.inf),
+}
+
+# Orders of few moments may be raised to so many moments whatever the ratio, and no order by more
+# than so many: beyond, the errors of smooth functions are rounding already.
+FREE_MOMENTS: Final = 40
+MORE_ORDERS: Final = 4
+
+# Points of the target per moment of the working order: fewer, larger groups lose more by their
+# diameter than they gain by the order.
+POINTS_PER_MOMENT: Final = 5
+
+
+def working_order(k: int, rank: int, target: int, effort: Effort) -> int:
+    """Return the order K >= k that the reductions keep.
+
+    The error of a reduction at order K falls as the (K+1)-th power of the diameter of its groups,
+    and the diameter grows only as N_K^(1/m). While the target leaves room for many groups of N_K
+    points, a higher order therefore lowers the error of every smooth function: by 10 to 100 times
+    for one or two orders more (``docs/algorithm.md``).
+
+    Parameters
+    ----------
+    k : int
+        The order that was asked for.
+    rank : int
+        Number of variables.
+    target : int
+        Points that will be left.
+    effort : {'low', 'normal', 'high'}
+        'low' keeps K = k.
+    """
+    factor, most_normal = _AFFORDABLE[effort]
+    if rank == 0 or effort == "low":
+        return k
+    affordable = min(max(factor * n_moments(rank, k), FREE_MOMENTS), most_normal)
+    most = int(min(affordable, target / POINTS_PER_MOMENT))
+    return max(k, min(k + MORE_ORDERS, largest_order(rank, most)))
