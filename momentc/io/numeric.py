@@ -134,11 +134,11 @@ def inexact_mask(raw: NDArray[Any], converted: NDArray[np.float64]) -> NDArray[n
         if int(raw.max()) <= LARGEST_EXACT_INTEGER and int(raw.min()) >= -LARGEST_EXACT_INTEGER:
             return None
         # Magnitudes as uint64: the negative of the least int64 exists only there. A magnitude that
-        # rounds up to 2**64 has no way back to an integer, so it is settled by comparison instead.
+        # rounds up to 2**64 has no way back to an integer; 0 in its place differs as it must.
         magnitude = np.abs(raw.astype(raw.dtype.newbyteorder("="), copy=False)).view(np.uint64)
         rounded = magnitude.astype(np.float64)
-        beyond = rounded >= 2.0**64
-        mask = beyond | (np.where(beyond, 0.0, rounded).astype(np.uint64) != magnitude)
+        back = np.where(rounded < 2.0**64, rounded, 0.0).astype(np.uint64)
+        mask = back != magnitude
     elif kind == "f" and width > 8:
         mask = np.isfinite(converted) & (converted.astype(raw.dtype) != raw)
     else:

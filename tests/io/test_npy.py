@@ -123,6 +123,7 @@ def test_fingerprint_sees_type_shape_content_and_weights() -> None:
     sources = [
         ArraySource(array),
         ArraySource(array.astype(">f8")),
+        ArraySource(array.view("i8")),
         ArraySource(array.reshape(2, 3)),
         ArraySource(array.reshape(-1)),
         ArraySource(other),
@@ -228,6 +229,7 @@ BAD_HEADERS = {
     "huge string type": header(descr="'S99999999999999999999'"),
     "order is a number": header(fortran_order="0"),
     "order is text": header(fortran_order="'False'"),
+    "longer than any needed": header(shape="(3, 2)" + " " * 70_000, version=(2, 0)),
     "length beyond the file": header(length=65000),
     "4 GiB of header": header(version=(2, 0), length=2**32 - 1),
     "version 9": header().replace(b"NUMPY\x01", b"NUMPY\x09"),
@@ -346,6 +348,22 @@ def test_a_file_that_shrinks_between_two_looks(
         os.truncate("x.npy", 4096)
         message = message_of(InputError, lambda: list(source.blocks(100)))
         assert "it ends at byte 4096" in message
+
+
+def test_a_file_that_changes_during_the_last_read(
+    monkeypatch: pytest.MonkeyPatch, message_of: Callable[..., str]
+) -> None:
+    np.save("x.npy", np.ones((10, 4)))
+    with open_source("x.npy") as source:
+        read = os.preadv
+
+        def read_then_change(*arguments: Any) -> int:
+            count = read(*arguments)
+            os.utime("x.npy", ns=(0, 0))
+            return count
+
+        monkeypatch.setattr(os, "preadv", read_then_change)
+        assert "it was written to" in message_of(InputError, lambda: next(source.blocks(10)))
 
 
 def test_a_replaced_file_is_read_on_as_it_was() -> None:

@@ -34,7 +34,7 @@ def test_every_kind_of_member(compressed: bool, order: Any, dtype: str) -> None:
         for _ in range(2):  # a second pass starts the stream again
             blocks = [rows.tobytes() for _, rows in source.blocks(7)]
             assert b"".join(blocks) == plain.tobytes()
-        for chosen in ([3, 60, 199], [0, 1], [150]):
+        for chosen in ([3, 60, 199], [0, 1], [150], [20], [199]):
             assert source.take(np.array(chosen)).tobytes() == plain[chosen].tobytes()
         assert source.fingerprint() == ArraySource(plain).fingerprint()
 
@@ -113,6 +113,22 @@ def test_every_flipped_byte_is_noticed_or_harmless(compressed: bool) -> None:
         else:
             assert np.array_equal(read, array), f"byte {place}"
     assert n_noticed > array.nbytes
+
+
+def test_damage_before_trailing_bytes_is_noticed(message_of: Callable[..., str]) -> None:
+    """The checksum of a member stands behind its last byte, not behind the array."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.full((5, 2), 1.25))
+    with zipfile.ZipFile("x.npz", "w") as archive:
+        archive.writestr("x.npy", buffer.getvalue() + bytes(10_000))
+    with open_source("x.npz") as source:
+        assert source.warnings == ("x.npz:x: 10000 bytes after the array were ignored",)
+        assert len(next(source.blocks(9))[1]) == 5
+    content = Path("x.npz").read_bytes()
+    weak = np.float64(1.25).tobytes()
+    Path("x.npz").write_bytes(content.replace(weak, np.float64(1.5).tobytes(), 1))
+    with open_source("x.npz") as source:
+        assert "CRC" in message_of(InputError, lambda: next(source.blocks(9)))
 
 
 def test_a_declared_size_that_is_not_there(message_of: Callable[..., str]) -> None:
