@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError
-from momentc.io.base import FileStamp, SourceBase
+from momentc.io.base import SourceBase
 from momentc.io.choice import choose
 from momentc.io.hdf5_links import check_storage, hdf5_errors, list_datasets, load_h5py, walk
 from momentc.io.npy import printable_reason
+from momentc.io.stamp import FileStamp
 
 __all__ = ["Hdf5Source", "find_dataset", "open_hdf5"]
 

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError
-from momentc.io.base import ArraySource, FileStamp, SourceBase
+from momentc.io.base import ArraySource, SourceBase
 from momentc.io.numeric import require_real, require_shape
+from momentc.io.stamp import FileStamp
 
 __all__ = ["NpyHeader", "NpySource", "array_from_bytes", "check_size", "read_header"]
 

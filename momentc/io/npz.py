@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError, MomentcError
-from momentc.io.base import FileStamp, SourceBase
+from momentc.io.base import SourceBase
 from momentc.io.choice import Candidate, MissingDatasetError, choose
 from momentc.io.npy import NpyHeader, check_size, printable_reason, read_header
+from momentc.io.stamp import FileStamp
 
 __all__ = ["NpzArchive", "NpzSource", "zip_errors"]
 

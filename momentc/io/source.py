@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from momentc.errors import InputError, UsageError
-from momentc.io.base import ArraySource, FileStamp, Source, SourceBase
+from momentc.io.base import ArraySource, Source, SourceBase
 from momentc.io.choice import MissingDatasetError
 from momentc.io.hdf5 import Hdf5Source, find_dataset, open_hdf5
 from momentc.io.location import (
@@ -23,6 +23,7 @@ from momentc.io.npy import NpySource, source_from_bytes
 from momentc.io.npz import NpzArchive, NpzSource
 from momentc.io.pipe import is_stream, read_stream
 from momentc.io.result_bytes import decode_result, is_result_file, is_result_members
+from momentc.io.stamp import FileStamp
 
 __all__ = ["ArraySource", "Source", "open_source"]
 

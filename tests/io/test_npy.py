@@ -344,7 +344,7 @@ def test_a_file_that_shrinks_between_two_looks(
 ) -> None:
     np.save("x.npy", np.ones((1000, 4)))
     with open_source("x.npy") as source:
-        monkeypatch.setattr("momentc.io.base.FileStamp.check", lambda self: None)
+        monkeypatch.setattr("momentc.io.stamp.FileStamp.check", lambda self: None)
         os.truncate("x.npy", 4096)
         message = message_of(InputError, lambda: list(source.blocks(100)))
         assert "it ends at byte 4096" in message
