@@ -1,6 +1,7 @@
 """Progress of a running job, drawn for a terminal or written as rare lines for a log.
 
-The library calls ``progress(stage, done, total)`` as often as it likes; each stage counts up.
+The library calls ``progress(stage, done, total)`` as often as it likes; each stage counts up. A
+total of 0 says that the stage cannot tell how far it is.
 """
 
 import time
@@ -65,13 +66,15 @@ class Pace:
     def __init__(self, stage: str, done: int, now: float) -> None:
         self.stage = stage
         self._first = done
-        self._began = now
+        self.began = now
 
     def describe(self, done: int, total: int, now: float) -> str:
         """``12,000 left of 273,280, 1,200,000 a second, 0.01 s to go``."""
+        if total == 0:
+            return "running"
         left = max(total - done, 0)
         text = f"{format_count(left)} left of {format_count(total)}"
-        elapsed = now - self._began
+        elapsed = now - self.began
         if elapsed < SECONDS_BEFORE_RATE or done <= self._first:
             return text
         rate = (done - self._first) / elapsed
@@ -139,11 +142,13 @@ class RichProgress:
         now = time.monotonic()
         if stage != self._pace.stage:
             if self._task is not None:
-                self._bars.update(self._task, total=1, completed=1, said="")
+                said = format_seconds(now - self._pace.began)
+                self._bars.update(self._task, total=1, completed=1, said=said)
             self._pace = Pace(stage, done, now)
             self._task = self._bars.add_task(stage, total=None, said="")
         said = self._pace.describe(done, total, now)
-        self._bars.update(self._task, total=max(total, 1), completed=done, said=said)
+        # Without a total the bar moves to and fro.
+        self._bars.update(self._task, total=total or None, completed=done, said=said)
 
     def __enter__(self) -> Self:
         """Begin to draw."""

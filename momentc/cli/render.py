@@ -42,16 +42,18 @@ def comparison_facts(content: dict[str, Any]) -> Facts:
     n_in, n_out = content["n_points"]
     weight_in, weight_out = content["total_weight"]
     if content["rows_are_kept"]:
-        kept = "yes"
+        kept = "rows of the original, bit for bit: ok"
+    elif content["made_from_original"]:
+        kept = "not the rows of the original: FAILED"
     else:
-        kept = "no FAILED" if content["made_from_original"] else "no, made from another array"
+        kept = "not of the original: made from another array"
     return [
         ("original", content["original"]),
         ("compressed", content["compressed"]),
         ("objects", f"{format_count(n_in)} -> {format_count(n_out)}  ({_ratio(n_in, n_out)})"),
         ("total weight", f"{weight_in:.17g} -> {weight_out:.17g}"),
         ("moments", _moments(content)),
-        ("kept rows are rows of the original", kept),
+        ("kept rows", kept),
         ("moment error", _verdict(content)),
         ("time", format_seconds(content["seconds"])),
     ]

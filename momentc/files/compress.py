@@ -92,6 +92,7 @@ def _compress_locked(
             on_rows=lambda rows: say("reading", rows, source.n_rows),
         )
         watch.lap("reading")
+        say("preparing", 0, 0)
         compression = compress_points(loaded.points, loaded.weights, job.options, progress=progress)
         watch.laps.extend(compression.stages)
         watch.skip()

@@ -65,6 +65,7 @@ def test_no_rate_before_anything_moved() -> None:
     pace = Pace("x", 5, 0.0)
     assert pace.describe(5, 10, 60.0) == "5 left of 10"
     assert pace.describe(9, 10, 0.01) == "1 left of 10"
+    assert pace.describe(0, 0, 9.0) == "running"
     assert pace.describe(10, 10, 5.0) == "0 left of 10, 1 a second"
 
 

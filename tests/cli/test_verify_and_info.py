@@ -11,11 +11,11 @@ import pytest
 from .conftest import Invoke
 
 FACTS = """\
-original                            data.h5:/x
-compressed                          data.momentc.h5
-objects                             400 -> 60  (1 in 6.7)
-moments                             21 of order 0 to 5 (rank 2)
-kept rows are rows of the original  yes
+original      data.h5:/x
+compressed    data.momentc.h5
+objects       400 -> 60  (1 in 6.7)
+moments       21 of order 0 to 5 (rank 2)
+kept rows     rows of the original, bit for bit: ok
 """
 
 
