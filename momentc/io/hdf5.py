@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError
-from momentc.io.base import SourceBase
+from momentc.io.base import BLOCK_BYTES, SourceBase
 from momentc.io.choice import choose
 from momentc.io.hdf5_links import check_storage, hdf5_errors, list_datasets, load_h5py, walk
 from momentc.io.npy import printable_reason
@@ -180,6 +180,7 @@ class Hdf5Source(SourceBase):
         with hdf5_errors(name):
             _require_filters(name, dataset)
             _require_written(name, dataset)
+        self._sequential_rows *= max(1, BLOCK_BYTES // (self.row_bytes * self._unit_rows))
         self._dataset = dataset
         self._closers.append(file.close)
         if watched is not None:

@@ -274,7 +274,7 @@ def test_warnings_of_the_file_are_passed_on() -> None:
 
 
 def test_progress_is_told(points: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("momentc.io.convert.BLOCK_BYTES", 24 * 300)
+    monkeypatch.setattr("momentc.io.convert.LOAD_BLOCK_BYTES", 24 * 300)
     seen: list[int] = []
     load_points(ArraySource(points), on_rows=seen.append)
     assert seen == [300, 600, 900, 1000]
