@@ -25,7 +25,7 @@ TILE = 256
 
 @nb.njit(cache=True, nogil=True)
 def shrink_by_barycentres(  # type: ignore[no-untyped-def]
-    points, weights, n_stop, parent, axis, power, order, tolerance, order_of, pivot_row
+    points, weights, n_stop, parent, axis, power, order, tolerance, order_of
 ):
     """Bring weights to 0, group by group, until at most ``n_stop`` are left or none will go.
 
@@ -37,7 +37,7 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
     parent, axis, power : (N,) int64 ndarray  # IN, see ProductPlan
     order : int  # IN
     tolerance : float  # IN, pivot tolerance
-    order_of, pivot_row : int64 ndarray  # work space of at least 2N and N
+    order_of : int64 ndarray  # work space of at least 2N
     """
     n, m = points.shape
     n_features = parent.shape[0]
@@ -74,7 +74,7 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
             for a in range(n_features):
                 means[a, group] /= masses[group]
         before = masses.copy()
-        if remove_points(means, masses, n_groups, tolerance, order_of, pivot_row) == 0:
+        if remove_points(means, masses, n_groups, tolerance, order_of) == 0:
             return
         n_kept = 0
         for group in range(n_groups):

@@ -44,74 +44,90 @@ def _evaluate(points, tables, column, parent, axis, power, out):  # type: ignore
 @nb.njit(cache=True, nogil=True)
 def _reduce_one(  # type: ignore[no-untyped-def]
     points, weights, n_keep, parent, axis, power, order, pivot_tol, group_tol,
-    tables, column, matrix, order_of, pivot_row,
+    tables, column, matrix, work, order_of,
 ):  # fmt: skip
     """Reduce one group in place; return the number of points removed (0 if it was left alone)."""
     n = points.shape[0]
     n_features = parent.shape[0]
     before = weights.copy()
-    n_alive = n
-    alive = np.arange(n)
-    if n > TREE_FROM * n_features and n_keep <= n_features:
+    by_tree = n > TREE_FROM * n_features
+    if by_tree:
         shrink_by_barycentres(
-            points,
-            weights,
-            2 * n_features,
-            parent,
-            axis,
-            power,
-            order,
-            pivot_tol,
-            order_of,
-            pivot_row,
+            points, weights, 2 * n_features, parent, axis, power, order, pivot_tol, order_of
         )
-        n_alive = 0
-        for i in range(n):
-            if weights[i] > 0.0:
-                alive[n_alive] = i
-                n_alive += 1
-    if n_alive > n_keep:
-        local_points = points[alive[:n_alive]]
-        local_weights = weights[alive[:n_alive]]
-        features = matrix[: n_features * n_alive].reshape((n_features, n_alive))
-        _evaluate(local_points, tables, column, parent, axis, power, features)
-        remove_points(features, local_weights, n_alive - n_keep, pivot_tol, order_of, pivot_row)
-        for i in range(n_alive):
-            weights[alive[i]] = local_weights[i]
+        rest = np.flatnonzero(weights)
+        rest_points = points[rest]
+        rest_weights = weights[rest]
+    else:
+        rest_points = points
+        rest_weights = weights
+    n_rest = rest_weights.shape[0]
+    features = matrix[: n_features * n_rest].reshape((n_features, n_rest))
+    _evaluate(rest_points, tables, column, parent, axis, power, features)
+    if n_rest > n_keep:
+        eliminated = work[: n_features * n_rest].reshape((n_features, n_rest))
+        eliminated[:] = features
+        remove_points(eliminated, rest_weights, n_rest - n_keep, pivot_tol, order_of)
+    if by_tree:
+        for i in range(n_rest):
+            weights[rest[i]] = rest_weights[i]
 
-    n_alive = 0
+    mass = before.sum()
+    n_removed = 0
     for i in range(n):
-        if weights[i] > 0.0:
-            alive[n_alive] = i
-            n_alive += 1
-    if n_alive == n:
+        if weights[i] == 0.0:
+            n_removed += 1
+    if n_removed == 0:
         return 0
-
-    mass = 0.0
-    for i in range(n):
-        mass += before[i]
-    allowed = group_tol * mass
     for attempt in range(2):
-        residual = _moment_change(points, before, weights, tables, column, parent, axis, power)
-        worst = 0.0
-        for a in range(n_features):
-            worst = max(worst, abs(residual[a]))
-        if worst <= allowed:
-            return n - n_alive
-        if attempt == 0:
-            local_points = points[alive[:n_alive]]
-            local_weights = weights[alive[:n_alive]]
-            features = np.empty((n_features, n_alive + 1))
-            _evaluate(local_points, tables, column, parent, axis, power, features[:, :n_alive])
-            if not resolve_weights(
-                features, residual, local_weights, pivot_tol, order_of, pivot_row
-            ):
-                break
-            for i in range(n_alive):
-                weights[alive[i]] = local_weights[i]
-    for i in range(n):
-        weights[i] = before[i]
+        if by_tree:
+            residual = _moment_change(points, before, weights, tables, column, parent, axis, power)
+        else:
+            residual = _weighted_sums(features, before - weights)
+        if np.abs(residual).max() <= group_tol * mass:
+            return n_removed
+        if attempt == 1 or not _repair(
+            points, weights, residual, parent, axis, power, tables, column, pivot_tol, order_of
+        ):
+            break
+    weights[:] = before
     return 0
+
+
+@nb.njit(cache=True, nogil=True)
+def _repair(points, weights, residual, parent, axis, power, tables, column, tolerance, order_of):  # type: ignore[no-untyped-def]
+    """Re-solve the weights of the points that are left; tell whether that kept them >= 0."""
+    kept = np.flatnonzero(weights)
+    kept_weights = weights[kept]
+    features = np.empty((parent.shape[0], len(kept) + 1))
+    _evaluate(points[kept], tables, column, parent, axis, power, features[:, : len(kept)])
+    if not resolve_weights(features, residual, kept_weights, tolerance, order_of):
+        return False
+    for i in range(len(kept)):
+        weights[kept[i]] = kept_weights[i]
+    return True
+
+
+@nb.njit(cache=True, nogil=True)
+def _weighted_sums(features, weights):  # type: ignore[no-untyped-def]
+    """Return ``sum_j weights_j features[:, j]``, in four interleaved sums for speed."""
+    n_features, n = features.shape
+    sums = np.empty(n_features)
+    for a in range(n_features):
+        row = features[a]
+        s0 = s1 = s2 = s3 = 0.0
+        i = 0
+        while i + 4 <= n:
+            s0 += row[i] * weights[i]
+            s1 += row[i + 1] * weights[i + 1]
+            s2 += row[i + 2] * weights[i + 2]
+            s3 += row[i + 3] * weights[i + 3]
+            i += 4
+        while i < n:
+            s0 += row[i] * weights[i]
+            i += 1
+        sums[a] = (s0 + s1) + (s2 + s3)
+    return sums
 
 
 @nb.njit(cache=True, nogil=True)
@@ -126,11 +142,7 @@ def _moment_change(points, before, after, tables, column, parent, axis, power): 
         _evaluate(
             points[start : start + count], tables, column, parent, axis, power, tile[:, :count]
         )
-        for a in range(n_features):
-            total = 0.0
-            for i in range(count):
-                total += (before[start + i] - after[start + i]) * tile[a, i]
-            residual[a] += total
+        residual += _weighted_sums(tile[:, :count], (before - after)[start : start + count])
     return residual
 
 
@@ -164,7 +176,7 @@ def _reduce_range(  # type: ignore[no-untyped-def]
     column = np.empty(tabled)
     matrix = np.empty(n_features * tabled)
     order_of = np.empty(max(tabled, 2 * n_features) + 1, np.int64)
-    pivot_row = np.empty(n_features, np.int64)
+    work = np.empty(n_features * tabled)
     n_removed = 0
     for group in range(first, last):
         start = offsets[group]
@@ -189,7 +201,7 @@ def _reduce_range(  # type: ignore[no-untyped-def]
                 local[i, j] = (points[own[i], j] - centre) / half if half > 0.0 else 0.0
         n_removed += _reduce_one(
             local, local_weights, keep[group], parent, axis, power, order, pivot_tol, group_tol,
-            tables, column, matrix, order_of, pivot_row,
+            tables, column, matrix, work, order_of,
         )  # fmt: skip
         for i in range(size):
             weights[own[i]] = local_weights[i]
