@@ -39,7 +39,7 @@ ROUND_GROUP: Final = 2.0
 
 # Greedy groups have N + N // SURPLUS_PART points (at least N + 1): one factorisation removes
 # several points where N is large.
-SURPLUS_PART: Final = 16
+SURPLUS_PART: Final = 8
 
 # Rounds without progress before the reduction gives up.
 PATIENCE: Final = 3

@@ -27,7 +27,7 @@ CENTRES_PER_GROUP: Final = 8
 
 # Part of the candidates, smallest first, that a round may use: the others wait for the next round,
 # when the groups around them may have become smaller relative to the rest.
-SMALLEST_PART: Final = 0.5
+SMALLEST_PART: Final = 0.7
 
 # Spare neighbours on each list, as a part of the group, and the part of the lists that may be used
 # up before the neighbours are searched anew.
