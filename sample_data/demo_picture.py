@@ -47,19 +47,20 @@ def draw_colours(
     """Colours as points in the cube of red, green and blue, each in its own colour."""
     red, green, blue = colours.T.astype(float)
     axes.scatter(
-        red, green, blue, c=colours / 255.0, s=sizes, alpha=0.8, linewidths=edge, edgecolors=INK
-    )
+        red, green, blue, c=colours / 255.0, s=sizes, alpha=0.85, linewidths=edge, edgecolors=INK,
+        depthshade=False,
+    )  # fmt: skip
     axes.set(xlim=(0, 255), ylim=(0, 255), zlim=(0, 255))
     axes.set(xticks=(0, 128, 255), yticks=(0, 128, 255), zticks=(0, 128, 255))
-    axes.tick_params(labelsize=8, colors=PALE, pad=-2)
+    axes.tick_params(labelsize=8, colors=PALE, pad=-1)
     for axis, name in ((axes.xaxis, "red"), (axes.yaxis, "green"), (axes.zaxis, "blue")):
         axis.set_label_text(name, fontsize=10, color=INK)
-        axis.labelpad = -4
+        axis.labelpad = 4 if name == "blue" else -4
         axis.set_pane_color(PANE)
         axis.line.set_color(PALE)
         axis._axinfo["grid"].update(color="#c3c9d0", linewidth=0.6)
     axes.view_init(elev=16, azim=-62)
-    axes.set_box_aspect((1, 1, 1), zoom=1.06)
+    axes.set_box_aspect((1, 1, 1), zoom=1.03)
     axes.set_title(title, fontsize=13, color=INK, pad=0)
 
 

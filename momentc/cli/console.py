@@ -16,6 +16,7 @@ from typing import Any
 
 import typer
 
+from momentc.cli.environment import has_compiled_code
 from momentc.cli.guard import BEGAN, VERBOSE
 from momentc.cli.progress import LineProgress, NoProgress, Progress, RichProgress
 from momentc.cli.text import one_line
@@ -63,6 +64,8 @@ class Console:
         if not self._wants_progress:
             return NoProgress()
         if _is_capable(sys.stderr):
+            if not has_compiled_code():
+                self.note("the first run compiles for this machine: about half a minute, once")
             return RichProgress()
         return LineProgress(sys.stderr)
 

@@ -11,7 +11,13 @@ from pathlib import Path
 
 from momentc.errors import UsageError
 
-__all__ = ["available_threads", "prepare", "prepare_compiler_cache", "prepare_threads"]
+__all__ = [
+    "available_threads",
+    "has_compiled_code",
+    "prepare",
+    "prepare_compiler_cache",
+    "prepare_threads",
+]
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -20,6 +26,7 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 CGROUP = Path("/sys/fs/cgroup")
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def prepare(threads: int) -> int:
@@ -101,8 +108,7 @@ def prepare_compiler_cache() -> None:
     """
     if os.environ.get("NUMBA_CACHE_DIR"):
         return
-    package = Path(__file__).resolve().parent.parent
-    places = [package / "reduction" / "__pycache__", *_user_caches()]
+    places = [PACKAGE / "reduction" / "__pycache__", *_user_caches()]
     if any(_is_writable(place) for place in places):
         return
     own = Path(tempfile.gettempdir()) / f"momentc-numba-{os.getuid()}"
@@ -117,6 +123,13 @@ def prepare_compiler_cache() -> None:
     except OSError:
         is_private = False
     os.environ["NUMBA_CACHE_DIR"] = str(own) if is_private else tempfile.mkdtemp("-momentc-numba")
+
+
+def has_compiled_code() -> bool:
+    """Whether numba has compiled for this installation before; its index files are ``.nbi``."""
+    cache = os.environ.get("NUMBA_CACHE_DIR")
+    places = [Path(cache)] if cache else [PACKAGE, *(path / "numba" for path in _user_caches())]
+    return any(next(place.rglob("*.nbi"), None) for place in places)
 
 
 def _user_caches() -> list[Path]:

@@ -61,12 +61,9 @@ def format_bytes(n_bytes: float) -> str:
     return f"{n_bytes:.3g} TiB" if n_bytes < 1000 else f"{n_bytes:.0f} TiB"
 
 
-def format_count(number: int) -> str:
-    """Integer with commas; beyond 15 digits as a power of ten (it may have thousands)."""
-    if number < 10**15:
-        return f"{number:,}"
-    digits = len(str(number)) if number < 10**4000 else int(number.bit_length() * 0.30103)
-    return f"about 10^{digits - 1}"
+def format_count(number: int | None) -> str:
+    """Integer with commas; None is a count that was too large to be worked out."""
+    return "more than 10^15" if number is None else f"{number:,}"
 
 
 def format_error(value: float | None) -> str:

@@ -23,16 +23,12 @@ from momentc.io.convert import LoadedPoints, load_points, select_columns
 from momentc.io.location import parse_location, printable
 from momentc.io.result_file import output_format, write_result, write_result_stream
 from momentc.io.source import Source
-from momentc.pipeline import Compression, certify, check_request, compress_points
+from momentc.pipeline import Compression, certify, compress_points
 from momentc.progress import ProgressCallback
 from momentc.version import __version__
 from momentc.weighted import WeightedSet
 
 __all__ = ["compress_file"]
-
-# The affine rank of more columns than this takes a matrix of more than 128 MiB; the request is
-# then judged by the number of columns alone, before anything is read.
-MAX_RANK_COLUMNS = 4096
 
 
 def compress_file(
@@ -80,7 +76,7 @@ def _compress_locked(
     say = progress or (lambda _stage, _count, _total: None)
     with open_input(job.source) as source:
         plan = make_plan(job, source)
-        _check_columns(plan)
+        plan.check_columns()
         plan.check_memory()
 
         columns = select_columns(job.source.columns, source.n_columns)
@@ -139,12 +135,6 @@ def _input_files(job: CompressJob) -> list[Path]:
         with suppress(InputError):
             files.append(parse_location(job.source.weights).path)
     return [path for path in files if path is not None]
-
-
-def _check_columns(plan: CompressPlan) -> None:
-    """Refuse at once what no rank of so many columns could save."""
-    if plan.n_columns > MAX_RANK_COLUMNS and not plan.copies_through:
-        check_request(plan.k, plan.target, plan.n_rows, min(plan.n_columns, plan.n_rows - 1))
 
 
 def _kept_rows(source: Source, loaded: LoadedPoints, compression: Compression) -> WeightedSet:

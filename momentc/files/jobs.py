@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from momentc.errors import UsageError
-from momentc.options import CompressOptions
+from momentc.options import DEFAULT_TOLERANCE, CompressOptions
 
 __all__ = ["CompressJob", "InputChoice", "JobReport", "VerifyJob"]
 
@@ -99,7 +99,14 @@ class VerifyJob:
     source: InputChoice
     compressed: str
     k: int | None = None
-    tolerance: float = 1e-10
+    tolerance: float = DEFAULT_TOLERANCE
+
+    def __post_init__(self) -> None:
+        """Check the form of the numbers; NaN is no tolerance."""
+        if not 0.0 < self.tolerance < 1.0:
+            raise UsageError(f"tolerance must be between 0 and 1, got {self.tolerance!r}")
+        if self.k is not None and self.k < 0:
+            raise UsageError(f"k must be at least 0, got {self.k}")
 
 
 @dataclass(frozen=True, slots=True)

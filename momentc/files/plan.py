@@ -1,19 +1,24 @@
 """What a compression will need, worked out from the headers alone, before any row is read."""
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from momentc.errors import MemoryBudgetError
+from momentc.errors import MemoryBudgetError, RequestError
 from momentc.files.jobs import CompressJob
 from momentc.files.names import output_of, report_of
 
 if TYPE_CHECKING:
     from momentc.io.source import Source
 
-__all__ = ["CompressPlan", "available_memory", "make_plan", "plan_compress"]
+__all__ = ["CompressPlan", "available_memory", "count_moments", "make_plan", "plan_compress"]
+
+# The affine rank of more columns than this takes a matrix of more than 128 MiB.
+MAX_RANK_COLUMNS = 4096
+
+# Counts of moments beyond this are not worked out: they are out of reach by far.
+MAX_COUNT = 10**15
 
 # Interpreter, numerical libraries and compiled code, in bytes; measured 197 MiB for 1,000 rows on
 # Linux x86-64 with two threads.
@@ -51,9 +56,9 @@ class CompressPlan:
         Whether the input carries weights.
     k, target : int
         The request.
-    n_moments : int
+    n_moments : int or None
         C(n_columns + k, k), the bound on the number of objects kept; smaller if columns depend
-        on each other.
+        on each other. None beyond MAX_COUNT.
     copies_through : bool
         The input already has no more rows than the target.
     memory_needed, memory_budget : int
@@ -75,7 +80,7 @@ class CompressPlan:
     weighted: bool
     k: int
     target: int
-    n_moments: int
+    n_moments: int | None
     copies_through: bool
     memory_needed: int
     memory_budget: int
@@ -87,11 +92,39 @@ class CompressPlan:
     @property
     def target_may_be_low(self) -> bool:
         """Whether the target only suffices if the columns depend on each other."""
-        return not self.copies_through and self.target < self.n_moments
+        return not self.copies_through and (self.n_moments is None or self.target < self.n_moments)
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
         return {name: getattr(self, name) for name in self.__slots__}
+
+    def check_columns(self) -> None:
+        """Refuse from the header alone what so many columns make hopeless.
+
+        Up to MAX_RANK_COLUMNS the affine rank of the rows, which may be lower than the number of
+        columns, has the last word; beyond, finding it would itself be too much.
+
+        Raises
+        ------
+        RequestError
+            The target is below C(n_columns + k, k).
+        """
+        if self.n_columns <= MAX_RANK_COLUMNS or self.copies_through:
+            return
+        rank = min(self.n_columns, self.n_rows - 1)
+        needed = count_moments(rank, self.k)
+        if needed is not None and needed <= self.target:
+            return
+        size = f"more than {MAX_COUNT:.0e}" if needed is None else f"{needed}"
+        order = 0
+        while (count_moments(rank, order + 1) or MAX_COUNT) <= self.target:
+            order += 1
+        advice = f"k = {order} is the largest that fits" if order else "no k fits so many columns"
+        raise RequestError(
+            f"{self.input}: target {self.target} is below C({rank}+{self.k},{self.k}), the number "
+            f"of moments up to order {self.k} in {rank} columns, which is {size}; {advice}; select "
+            "fewer columns with --columns or give a larger target"
+        )
 
     def check_memory(self) -> None:
         """Refuse to start what will not fit.
@@ -107,6 +140,16 @@ class CompressPlan:
                 f"{_mib(self.memory_needed)} of memory, the budget is {_mib(self.memory_budget)}; "
                 "allow more with --memory, select fewer --columns, or compress parts of the rows"
             )
+
+
+def count_moments(n_columns: int, k: int) -> int | None:
+    """C(n_columns + k, k), or None beyond MAX_COUNT: it may have millions of digits."""
+    count = 1
+    for i in range(1, min(n_columns, k) + 1):
+        count = count * (max(n_columns, k) + i) // i  # C(max + i, i), an integer at each step
+        if count > MAX_COUNT:
+            return None
+    return count
 
 
 def plan_compress(job: CompressJob) -> CompressPlan:
@@ -131,10 +174,10 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
 
     n_columns = len(select_columns(job.source.columns, source.n_columns))
     k, target = job.options.k, job.options.target
-    n_moments = math.comb(n_columns + k, k)
+    n_moments = count_moments(n_columns, k)
     copies_through = source.n_rows <= target
     # N beyond the target or the rows is refused before the mathematics begins.
-    largest = min(n_moments, target, source.n_rows)
+    largest = min(n_moments or MAX_COUNT, target, source.n_rows)
     output = output_of(job)
     report = report_of(job)
     return CompressPlan(

@@ -112,8 +112,6 @@ def _order(job: VerifyJob, metadata: dict[str, Any]) -> int:
         raise UsageError(
             f"{printable(job.compressed)}: does not say its order k; give one with --k"
         )
-    if order < 0:
-        raise UsageError(f"--k is {order}; expected 0 or more")
     return order
 
 

@@ -207,6 +207,23 @@ def test_wrong_options(invoke: Invoke, data: Path, option: tuple[str, ...], said
     assert said in outcome.stderr
 
 
+def test_a_missed_tolerance_leaves_nothing(invoke: Invoke, data: Path, tmp_path: Path) -> None:
+    """No arithmetic on doubles reaches 1e-25."""
+    outcome = invoke("compress", "data.h5", "-n", "60", "--tol", "1e-25")
+    assert (outcome.code, outcome.stdout) == (5, b"")
+    assert "--keep-going" in outcome.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["data.h5"]
+
+
+def test_keep_going_writes_and_says_so(invoke: Invoke, data: Path, tmp_path: Path) -> None:
+    outcome = invoke("compress", "data.h5", "-n", "60", "--tol", "1e-25", "--keep-going")
+    assert outcome.code == 5
+    assert "FAILED" in outcome.text
+    assert metadata(tmp_path / "data.momentc.h5")["ok"] is False
+    assert "FAILED" in invoke("info", "data.momentc.h5").text
+    assert invoke("verify-moments", "data.h5", "data.momentc.h5", "-q").code == 0
+
+
 def test_verbose_tells_the_stages(invoke: Invoke, data: Path) -> None:
     outcome = invoke("compress", "data.h5", "-n", "60", "-v")
     assert outcome.code == 0

@@ -134,6 +134,12 @@ def test_json(invoke: Invoke, small: Path) -> None:
     assert len(report["error"]) == len(report["relative_error"]) == 8
 
 
+@pytest.mark.parametrize("option", [("--tol", "nan"), ("--tol", "0"), ("-k", "-1")])
+def test_wrong_options(invoke: Invoke, small: Path, option: tuple[str, str]) -> None:
+    outcome = invoke("verify-moments", "data.h5", "data.momentc.h5", *option)
+    assert (outcome.code, outcome.stdout) == (2, b"")
+
+
 def test_swapped_files(invoke: Invoke, small: Path) -> None:
     outcome = invoke("verify-moments", "data.momentc.h5", "data.h5:/x")
     assert outcome.code == 3
