@@ -128,7 +128,7 @@ def prepare_compiler_cache() -> None:
 def has_compiled_code() -> bool:
     """Whether numba has compiled for this installation before; its index files are ``.nbi``."""
     cache = os.environ.get("NUMBA_CACHE_DIR")
-    places = [Path(cache)] if cache else [PACKAGE, *(path / "numba" for path in _user_caches())]
+    places = [Path(cache)] if cache else [PACKAGE, *_user_caches()]
     return any(next(place.rglob("*.nbi"), None) for place in places)
 
 
@@ -138,14 +138,18 @@ def _user_caches() -> list[Path]:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     except RuntimeError:  # no HOME and no entry in the password file
         return []
-    return [folder] if folder.is_absolute() else []
+    return [folder / "numba"] if folder.is_absolute() else []
 
 
 def _is_writable(folder: Path) -> bool:
-    """Whether a file could be made in `folder`, or in the nearest folder above that exists."""
+    """Whether a file can be made in `folder`, by making one, as numba does.
+
+    The permission bits do not tell: root may write anywhere by them, but not on a read-only or
+    special file system.
+    """
     try:
-        while not folder.exists() and folder.parent != folder:
-            folder = folder.parent
-        return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-    except OSError:  # a folder above it may not even be looked into
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
         return False

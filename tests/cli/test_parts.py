@@ -111,11 +111,18 @@ def test_the_older_cgroup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert environment.available_threads() == 4
 
 
+def nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Package and home on a file system that takes no files, not even from root."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    monkeypatch.setattr(environment, "PACKAGE", Path("/proc/nowhere/momentc"))
+
+
 def test_a_private_cache_where_no_other_can_be_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    monkeypatch.setattr(environment, "_is_writable", lambda _: False)
+    nothing_can_be_written(monkeypatch)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     environment.prepare_compiler_cache()
     own = Path(os.environ["NUMBA_CACHE_DIR"])
@@ -127,8 +134,7 @@ def test_a_cache_that_others_can_write_is_not_used(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """numba runs what it finds in its cache."""
-    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
-    monkeypatch.setattr(environment, "_is_writable", lambda _: False)
+    nothing_can_be_written(monkeypatch)
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     planted = tmp_path / f"momentc-numba-{os.getuid()}"
