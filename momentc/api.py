@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from momentc.errors import UsageError, VerificationError
 from momentc.io import ArraySource, load_points
-from momentc.options import DEFAULT_TOLERANCE, CompressOptions
+from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
 from momentc.pipeline import Compression, compress_points
 from momentc.verification import MomentComparison, compare_moments
 from momentc.weighted import WeightedSet
@@ -28,6 +28,7 @@ def compress(
     *,
     threads: int = 0,
     tolerance: float = DEFAULT_TOLERANCE,
+    effort: Effort = "normal",
 ) -> WeightedSet:
     """Keep ``target`` of the points, re-weighted, with the same moments up to order ``k``.
 
@@ -48,6 +49,9 @@ def compress(
         0: all that the process may use. The result does not depend on it.
     tolerance : float
         Largest accepted moment error in the frame.
+    effort : {'low', 'normal', 'high'}
+        How much time to spend on keeping higher orders than k, which lowers the error of every
+        smooth function. 'low' keeps k alone.
 
     Returns
     -------
@@ -71,7 +75,12 @@ def compress(
     True
     """
     compressor = MomentCompressor(
-        k, target, random_state=random_state, threads=threads, tolerance=tolerance
+        k,
+        target,
+        random_state=random_state,
+        threads=threads,
+        tolerance=tolerance,
+        effort=effort,
     )
     return compressor.fit(points, sample_weight=weights).compressed_
 
@@ -81,7 +90,7 @@ class MomentCompressor:
 
     Parameters
     ----------
-    k, target, random_state, threads, tolerance
+    k, target, random_state, threads, tolerance, effort
         As in :func:`compress`.
 
     Attributes
@@ -103,12 +112,14 @@ class MomentCompressor:
         random_state: int = 0,
         threads: int = 0,
         tolerance: float = DEFAULT_TOLERANCE,
+        effort: Effort = "normal",
     ) -> None:
         self.k = k
         self.target = target
         self.random_state = random_state
         self.threads = threads
         self.tolerance = tolerance
+        self.effort = effort
 
     def fit(self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Compress the rows of X.
@@ -125,7 +136,7 @@ class MomentCompressor:
         As :func:`compress`.
         """
         options = CompressOptions(
-            self.k, self.target, self.random_state, self.threads, self.tolerance
+            self.k, self.target, self.random_state, self.threads, self.tolerance, self.effort
         )
         array = np.asarray(X)
         with ArraySource(array, _as_weights(sample_weight)) as source:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.clustering.duplicates import merge_duplicates
-from momentc.engine.threads import available_threads, thread_map
+from momentc.cpus import available_threads
+from momentc.engine.threads import thread_map
 from momentc.hybrid import reduce_support
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments

@@ -10,7 +10,17 @@ PACKAGE = Path(__file__).resolve().parent.parent / "momentc"
 
 # Rooms without arrows of their own (beyond errors) that everyone may import.
 LEAVES = frozenset(
-    {"errors", "groups", "map_function", "options", "progress", "tolerances", "version", "weighted"}
+    {
+        "cpus",
+        "errors",
+        "groups",
+        "map_function",
+        "options",
+        "progress",
+        "tolerances",
+        "version",
+        "weighted",
+    }
 )
 
 # room -> the rooms it may import, besides itself and the leaves
@@ -31,7 +41,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 
 # Rooms that may not even import every leaf.
 NARROW: dict[str, frozenset[str]] = {
-    "engine": frozenset({"errors", "map_function"}),
+    "engine": frozenset({"cpus", "errors", "map_function"}),
     "io": frozenset({"errors", "weighted"}),
     "errors": frozenset(),
     "options": frozenset({"errors"}),

@@ -69,6 +69,15 @@ def compress(
     seed: Annotated[
         int, typer.Option("--seed", metavar="INT", help="Seed, recorded in the output.")
     ] = 0,
+    effort: Annotated[
+        str,
+        typer.Option(
+            "--effort",
+            metavar="WORD",
+            help="low, normal or high: how much time to spend on keeping orders above K too, "
+            "which lowers the error of every smooth function. low keeps K alone.",
+        ),
+    ] = "normal",
     tolerance: opt.Tolerance = 1e-10,
     nan: opt.NanPolicy = "error",
     allow_lossy: opt.AllowLossy = False,
@@ -126,7 +135,12 @@ def compress(
             allow_external=allow_external,
         ),
         options=CompressOptions(
-            k=k, target=target, seed=seed, threads=threads, tolerance=tolerance
+            k=k,
+            target=target,
+            seed=seed,
+            threads=threads,
+            tolerance=tolerance,
+            effort=effort,  # type: ignore[arg-type]  # CompressOptions checks the word
         ),
         output=output,
         report=report,

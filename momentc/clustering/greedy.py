@@ -23,7 +23,7 @@ __all__ = ["SmallestGroups"]
 
 # Candidate centres per group that would tile the points. More change the error by less than its
 # noise; fewer cost accuracy.
-CENTRES_PER_GROUP: Final = 8
+CENTRES_PER_GROUP: Final = 6
 
 # Part of the candidates, smallest first, that a round may use: the others wait for the next round,
 # when the groups around them may have become smaller relative to the rest.
@@ -66,24 +66,19 @@ class SmallestGroups:
         n_alive = len(alive)
         self._size = min(n_keep + surplus, n_alive)
         self._n_keep = n_keep
-        listed = min(n_alive, self._size + int(SPARE_PART * n_keep) + 2)
-        self._all_listed = listed == n_alive
-        if points.shape[1] == 1:
-            order = alive[np.argsort(points[alive, 0], kind="stable")]
-            self._lists = _windows(order, listed)
-            self._values: NDArray[np.float64] | None = points[:, 0]
+        self._on_line = points.shape[1] == 1
+        if self._on_line:
+            order = np.argsort(points[alive, 0], kind="stable")
+            self._sorted = alive[order]
+            self._values = points[self._sorted, 0]
             return
-        self._values = None
+        listed = min(n_alive, self._size + int(SPARE_PART * n_keep) + 2)
         n_centres = min(n_alive, CENTRES_PER_GROUP * max(1, n_alive // n_keep))
-        centres = np.random.default_rng(seed).choice(
-            n_alive, n_centres, replace=False, shuffle=False
-        )
+        generator = np.random.default_rng(seed)
+        centres = generator.choice(n_alive, n_centres, replace=False, shuffle=False)
         local = points[alive]
         tree = cKDTree(local, balanced_tree=False, compact_nodes=False)
-        distances, neighbours = tree.query(
-            local[centres], k=[*range(1, listed + 1)], workers=n_threads
-        )
-        self._distances = distances
+        self._distances, neighbours = tree.query(local[centres], k=listed, workers=n_threads)
         self._lists = alive[neighbours]
 
     def next(self, weights: NDArray[np.float64], n_remove: int) -> Groups | None:
@@ -96,26 +91,45 @@ class SmallestGroups:
         n_remove : int
             Points to remove at most, >= 1; the last group keeps more if it must.
         """
-        if self._values is None:
-            members, sizes = _first_alive(self._lists, self._distances, weights, self._size)
+        if self._on_line:
+            sizes = self._extents_of_runs(weights)
         else:
-            members, sizes = _narrowest_alive(self._lists, self._values, weights, self._size)
+            members, sizes = _first_alive(self._lists, self._distances, weights, self._size)
         usable = np.flatnonzero(np.isfinite(sizes))
         if len(usable) == 0 or len(usable) < (1.0 - USED_UP_PART) * len(sizes):
             return None
         n_used = max(1, int(np.ceil(SMALLEST_PART * len(usable))))
-        smallest_first = usable[np.argsort(sizes[usable], kind="stable")[:n_used]]
+        smallest_first = usable[_ranked(sizes[usable])[:n_used]]
         per_group = self._size - self._n_keep
-        chosen = _disjoint(members, smallest_first, len(weights), -(-n_remove // per_group))
+        n_wanted = -(-n_remove // per_group)
+        if self._on_line:
+            starts = _disjoint_runs(smallest_first, self._size, len(self._sorted), n_wanted)
+            chosen = self._sorted[starts[:, None] + np.arange(self._size)]
+        else:
+            chosen = members[_disjoint(members, smallest_first, len(weights), n_wanted)]
         keep = np.full(len(chosen), self._n_keep, dtype=np.int64)
         keep[-1] += max(0, len(chosen) * per_group - n_remove)
         offsets = np.arange(len(chosen) + 1, dtype=np.int64) * self._size
-        return Groups(members[chosen].ravel(), offsets, keep)
+        return Groups(chosen.ravel(), offsets, keep)
+
+    def _extents_of_runs(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the extents of all runs of consecutive points that are left on the line."""
+        left = weights[self._sorted] > 0.0
+        self._sorted, self._values = self._sorted[left], self._values[left]
+        n_runs = max(0, len(self._sorted) - self._size + 1)
+        return np.asarray(self._values[len(self._values) - n_runs :] - self._values[:n_runs])
 
 
-def _windows(order: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Return all runs of ``size`` consecutive entries, one a row."""
-    return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(order, size))
+def _ranked(sizes: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the positions in ascending order of size, ties by position.
+
+    One sort of integers that hold the size, rounded to float32, above the position: all distinct,
+    so the order is the same on every machine, and several times faster than a stable argsort.
+    """
+    bits = sizes.astype(np.float32).view(np.uint32).astype(np.uint64)
+    keys = (bits << np.uint64(32)) | np.arange(len(sizes), dtype=np.uint64)
+    keys.sort()
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -141,32 +155,6 @@ def _first_alive(lists, distances, weights, size):  # type: ignore[no-untyped-de
 
 
 @nb.njit(cache=True, nogil=True)
-def _narrowest_alive(lists, values, weights, size):  # type: ignore[no-untyped-def]
-    """As :func:`_first_alive` for runs on a line, whose extent is last minus first value."""
-    n_lists, listed = lists.shape
-    members = np.empty((n_lists, size), np.int64)
-    extent = np.full(n_lists, np.inf)
-    for row in range(n_lists):
-        if weights[lists[row, 0]] == 0.0:
-            # The run that starts at the next point covers this one; it only must not count as
-            # used up, so it ranks behind all others.
-            extent[row] = 1e300
-        count = 0
-        for place in range(listed):
-            point = lists[row, place]
-            if weights[point] > 0.0:
-                members[row, count] = point
-                count += 1
-                if count == size:
-                    if extent[row] == np.inf:
-                        extent[row] = values[point] - values[members[row, 0]]
-                    break
-        if count < size:
-            extent[row] = np.inf
-    return members, extent
-
-
-@nb.njit(cache=True, nogil=True)
 def _disjoint(members, candidates, n_points, n_wanted):  # type: ignore[no-untyped-def]
     """Return the candidates, in the order given, that share no point with an earlier one taken."""
     taken = np.zeros(n_points, np.bool_)
@@ -185,4 +173,23 @@ def _disjoint(members, candidates, n_points, n_wanted):  # type: ignore[no-untyp
                 taken[members[candidate, i]] = True
             chosen[n_chosen] = candidate
             n_chosen += 1
+    return chosen[:n_chosen]
+
+
+@nb.njit(cache=True, nogil=True)
+def _disjoint_runs(starts, size, n_points, n_wanted):  # type: ignore[no-untyped-def]
+    """As :func:`_disjoint`, for runs of ``size`` consecutive points given by their starts."""
+    taken = np.zeros(n_points, np.bool_)
+    chosen = np.empty(min(n_wanted, starts.shape[0]), np.int64)
+    n_chosen = 0
+    for start in starts:
+        if n_chosen == n_wanted:
+            break
+        # Runs have one length: two of them overlap only if one holds an end of the other.
+        if taken[start] or taken[start + size - 1]:
+            continue
+        for i in range(start, start + size):
+            taken[i] = True
+        chosen[n_chosen] = start
+        n_chosen += 1
     return chosen[:n_chosen]

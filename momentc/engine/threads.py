@@ -5,7 +5,6 @@ run, the BLAS libraries and faiss are held to one thread each: the parallelism i
 blocks, whose results do not depend on who computes them.
 """
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,27 +12,10 @@ from functools import lru_cache
 
 from threadpoolctl import ThreadpoolController
 
+from momentc.cpus import available_threads
 from momentc.map_function import MapFunction
 
-__all__ = ["available_threads", "thread_map"]
-
-
-def available_threads() -> int:
-    """Return how many threads this process may use: affinity, cgroup quota, Slurm's allotment."""
-    count = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as quota_file:  # noqa: PTH123
-            quota, period = quota_file.read().split()
-        if quota != "max":
-            count = min(count, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass  # no cgroup v2: the affinity stands
-    slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if slurm.isdigit() and int(slurm) > 0:
-        count = min(count, int(slurm))
-    return count
+__all__ = ["thread_map"]
 
 
 @lru_cache(maxsize=1)

@@ -1,13 +1,12 @@
 """Compress one file into another: read, compress, write, check what was written, report."""
 
-import io
 import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,6 +171,7 @@ def _metadata(
         "matched_order": compression.matched_order,
         "target": compression.target,
         "seed": compression.seed,
+        "effort": job.options.effort,
         "n_kept": len(compression.support),
         "n_columns": source.n_columns,
         "columns": [int(column) for column in columns],
@@ -245,28 +245,10 @@ def _write(
         )
 
     if plan.output == STDOUT:
-        with _whole_writes(sys.stdout.buffer) as stream:
-            write_result_stream(stream, result, metadata, verify=verify)
+        write_result_stream(sys.stdout.buffer, result, metadata, verify=verify)
     else:
         write_result(plan.output, result, metadata, force=job.force, inputs=inputs, verify=verify)
     return as_written
-
-
-@contextmanager
-def _whole_writes(stream: BinaryIO) -> Iterator[BinaryIO]:
-    """Yield a stream that writes all it is given.
-
-    With PYTHONUNBUFFERED set, the standard output is a bare file descriptor, whose ``write`` may
-    stop anywhere and only says how far it came.
-    """
-    if not isinstance(stream, io.RawIOBase):
-        yield stream
-        return
-    buffered = io.BufferedWriter(stream)
-    try:
-        yield buffered
-    finally:
-        buffered.detach()  # else the standard output is closed with it
 
 
 def _measured(watch: Stopwatch, plan: CompressPlan, compression: Compression) -> dict[str, Any]:

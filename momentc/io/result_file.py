@@ -124,7 +124,10 @@ def write_result_stream(
     data = encode_result(*seal(result, metadata), FileFormat.NPZ)
     verify(*decode_result(data, "<stdout>"))
     try:
-        stream.write(data)
+        # An unbuffered stream may take less than it is given.
+        rest = memoryview(data)
+        while rest:
+            rest = rest[stream.write(rest) or 0 :]
         stream.flush()
     except BrokenPipeError:
         raise

@@ -114,5 +114,7 @@ def _to_user_coordinates(
         powers_of_center = center[j] ** np.arange(plan.order + 1)
         powers_of_scale = scale[j] ** np.arange(plan.order + 1)
         factor = count * powers_of_center[power - lower] * powers_of_scale[lower]
-        current = np.bincount(target, weights=factor * current[source], minlength=len(current))
+        following = np.zeros(len(current))
+        np.add.at(following, target, factor * current[source])
+        current = following
     return current

@@ -47,20 +47,31 @@ def check_request(k: int, target: int, n_rows: int, rank: int) -> None:
         return
     needed = n_moments(rank, k)
     if needed > target:
+        count = _readable(needed)
         order = largest_order(rank, target)
         at_target = (
             f"k = {order} is the largest that {target} points can keep" if order else "no k will do"
         )
         at_order = (
-            f"k = {k} needs a target of at least {needed}"
+            f"k = {k} needs a target of at least {count}"
             if needed <= MOST_MOMENTS
-            else f"k = {k} has {needed} moments, more than {MOST_MOMENTS} cannot be worked with"
+            else f"k = {k} has {count} moments, more than {MOST_MOMENTS} cannot be worked with"
         )
         raise RequestError(
-            f"target {target} is below C({rank}+{k},{k}) = {needed}, the number of moments up to "
+            f"target {target} is below C({rank}+{k},{k}) = {count}, the number of moments up to "
             f"order {k} in {rank} independent columns; {at_target}; {at_order}"
         )
     check_countable(k, rank)
+
+
+def _readable(number: int) -> str:
+    """Return a count in full, or as a power of ten where it has more than twelve digits.
+
+    Python refuses to print integers of more than 4,300 digits, and nobody reads them.
+    """
+    if number < 10**12:
+        return str(number)
+    return f"about 1e{int(number.bit_length() * math.log10(2.0))}"
 
 
 def check_countable(k: int, rank: int) -> None:
@@ -74,8 +85,8 @@ def check_countable(k: int, rank: int) -> None:
     needed = n_moments(rank, k)
     if needed > MOST_MOMENTS:
         raise RequestError(
-            f"k = {k} in {rank} independent columns has C({rank}+{k},{k}) = {needed} moments, more "
-            f"than {MOST_MOMENTS} cannot be worked with; the largest k is "
+            f"k = {k} in {rank} independent columns has C({rank}+{k},{k}) = {_readable(needed)} "
+            f"moments, more than {MOST_MOMENTS} cannot be worked with; the largest k is "
             f"{largest_order(rank, MOST_MOMENTS)}"
         )
 
@@ -85,7 +96,7 @@ def check_countable(k: int, rank: int) -> None:
 # to free, and "high" wherever the target leaves room.
 _AFFORDABLE: Final[dict[Effort, tuple[float, float]]] = {
     "low": (1.0, 0.0),
-    "normal": (2.25, 60.0),
+    "normal": (2.25, 130.0),
     "high": (4.0, math.inf),
 }
 
@@ -96,7 +107,7 @@ MORE_ORDERS: Final = 4
 
 # Points of the target per moment of the working order: fewer, larger groups lose more by their
 # diameter than they gain by the order.
-POINTS_PER_MOMENT: Final = 5
+POINTS_PER_MOMENT: Final = 3
 
 
 def working_order(k: int, rank: int, target: int, effort: Effort) -> int:

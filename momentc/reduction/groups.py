@@ -259,6 +259,8 @@ def reduce_groups(
 
     if len(groups) == 0:
         return 0
+    if 2 * plan.n_moments**2 * len(groups.members) <= 2 * WORTH_A_TASK:
+        return run((0, len(groups)))
     cost = np.cumsum(_cost(groups.sizes, groups.keep, plan.n_moments))
     n_tasks = int(min(32, cost[-1] // WORTH_A_TASK, len(groups)))
     if n_tasks <= 1:

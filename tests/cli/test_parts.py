@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from momentc import cpus
 from momentc.cli import environment
 from momentc.cli.progress import LineProgress, Pace
 from momentc.cli.text import format_bytes, format_count, format_seconds, parse_size
@@ -82,33 +83,33 @@ def test_threads_are_the_smallest_of_all_limits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    monkeypatch.setattr(environment, "CGROUP", tmp_path)
+    monkeypatch.setattr(cpus, "CGROUP", tmp_path)
     for name in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
-    assert environment.available_threads() == 16
+    assert cpus.available_threads() == 16
     (tmp_path / "cpu.max").write_text("max 100000\n")
-    assert environment.available_threads() == 16
+    assert cpus.available_threads() == 16
     (tmp_path / "cpu.max").write_text("250000 100000\n")
-    assert environment.available_threads() == 3
+    assert cpus.available_threads() == 3
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
-    assert environment.available_threads() == 2
+    assert cpus.available_threads() == 2
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert environment.available_threads() == 1
+    assert cpus.available_threads() == 1
     assert environment.prepare_threads(5) == 5
     assert os.environ["OPENBLAS_NUM_THREADS"] == "5"
 
 
 def test_the_older_cgroup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    monkeypatch.setattr(environment, "CGROUP", tmp_path)
+    monkeypatch.setattr(cpus, "CGROUP", tmp_path)
     for name in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert environment.available_threads() == 16
+    assert cpus.available_threads() == 16
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("400000\n")
-    assert environment.available_threads() == 4
+    assert cpus.available_threads() == 4
 
 
 def nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
