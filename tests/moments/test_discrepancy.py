@@ -1,0 +1,130 @@
+"""Errors by order against exact tensors."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from momentc.moments.accumulate import Moments, accumulate_moments
+from momentc.moments.discrepancy import error_by_order, relative_error_by_order
+from momentc.moments.frame import Frame, fit_frame
+from tests import oracle
+from tests.strategies import weighted_sets
+
+Points = NDArray[np.float64]
+ORDER = 4
+
+
+def both(
+    points: Points, weights: Points, other_points: Points, other_weights: Points
+) -> tuple[Moments, Moments, Frame]:
+    frame = fit_frame(points, weights)
+    first = accumulate_moments(frame.apply(points), weights, ORDER, "monomial")
+    second = accumulate_moments(frame.apply(other_points), other_weights, ORDER, "monomial")
+    return first, second, frame
+
+
+def reweighted(weights: Points, seed: int, size: float) -> Points:
+    return weights * (1.0 + size * np.random.default_rng(seed).uniform(-1.0, 1.0, len(weights)))
+
+
+@given(data=weighted_sets(max_rows=60, max_columns=3), size=st.sampled_from([0.5, 1e-6, 1e-13]))
+def test_errors_in_the_frame(data: tuple[Points, Points], size: float) -> None:
+    points, weights = data
+    other_weights = reweighted(weights, 1, size)
+    first, second, frame = both(points, weights, points, other_weights)
+    assume(frame.rank == points.shape[1])  # the oracle measures all columns
+    exact_frame = oracle.ExactFrame(
+        tuple(map(Fraction, frame.center.tolist())), tuple(map(Fraction, frame.scale.tolist()))
+    )
+    exact = oracle.normalised_error_by_order(
+        oracle.moments(points, weights, ORDER, exact_frame),
+        oracle.moments(points, other_weights, ORDER, exact_frame),
+        ORDER,
+    )
+    assert error_by_order(first, second) == pytest.approx(exact, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0, 1e8])
+@pytest.mark.parametrize("size", [0.3, 1e-3, 1e-9])
+@pytest.mark.parametrize("m", [1, 2, 3])
+def test_relative_errors_in_the_users_coordinates(m: int, size: float, offset: float) -> None:
+    rng = np.random.default_rng(m)
+    points = offset + rng.normal(size=(80, m)) * 10.0 ** rng.integers(-2, 3, m)
+    weights = rng.uniform(0.1, 1.0, 80)
+    other_weights = reweighted(weights, 2, size)
+    first, second, frame = both(points, weights, points, other_weights)
+    exact = oracle.tensor_error_by_order(
+        oracle.moments(points, weights, ORDER), oracle.moments(points, other_weights, ORDER), ORDER
+    )
+    assert relative_error_by_order(first, second, frame)[1:] == pytest.approx(exact[1:], rel=1e-6)
+
+
+def test_relative_errors_of_a_kept_subset() -> None:
+    rng = np.random.default_rng(6)
+    points, weights = rng.normal(size=(50, 2)) + 2.0, rng.uniform(0.1, 1.0, 50)
+    first, second, frame = both(points, weights, points[::3].copy(), weights[::3].copy())
+    exact = oracle.tensor_error_by_order(
+        oracle.moments(points, weights, ORDER),
+        oracle.moments(points[::3], weights[::3], ORDER),
+        ORDER,
+    )
+    assert relative_error_by_order(first, second, frame)[1:] == pytest.approx(exact[1:], rel=1e-12)
+    assert min(exact[1:]) > 1e-3, "the comparison must have something to find"
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e39, 1e200])
+def test_relative_errors_do_not_depend_on_the_unit(unit: float) -> None:
+    """Where raw moments of order 4 would be 1e-1200 or 1e800."""
+    rng = np.random.default_rng(7)
+    points, weights = rng.normal(size=(60, 2)) + 1.0, rng.uniform(0.1, 1.0, 60)
+    other = reweighted(weights, 3, 1e-3)
+    plain = relative_error_by_order(*both(points, weights, points, other))
+    scaled = relative_error_by_order(*both(points * unit, weights, points * unit, other))
+    assert scaled == pytest.approx(plain, rel=1e-9)
+
+
+def test_columns_of_extreme_units_together() -> None:
+    """The large column is all that a relative error of the whole tensor can show."""
+    rng = np.random.default_rng(8)
+    points, weights = rng.normal(size=(60, 2)), rng.uniform(0.1, 1.0, 60)
+    mixed = points * [1e39, 1e-300]
+    other = reweighted(weights, 3, 1e-3)
+    exact = oracle.tensor_error_by_order(
+        oracle.moments(mixed, weights, ORDER), oracle.moments(mixed, other, ORDER), ORDER
+    )
+    found = relative_error_by_order(*both(mixed, weights, mixed, other))
+    assert found[1:] == pytest.approx(exact[1:], rel=1e-6)
+
+
+def test_a_lost_weight_is_an_error_of_order_0_only() -> None:
+    rng = np.random.default_rng(9)
+    points, weights = rng.normal(size=(60, 2)), rng.uniform(0.1, 1.0, 60)
+    first, second, frame = both(points, weights, points, 0.75 * weights)
+    assert error_by_order(first, second) == pytest.approx([0.25, 0, 0, 0, 0], abs=1e-15)
+    assert relative_error_by_order(first, second, frame) == pytest.approx([0.0] * 5, abs=1e-15)
+
+
+def test_a_set_does_not_differ_from_itself() -> None:
+    points = np.random.default_rng(10).normal(size=(60, 2))
+    weights = np.ones(60)
+    first, second, frame = both(points, weights, points, weights)
+    assert error_by_order(first, second) == (0.0,) * 5
+    assert relative_error_by_order(first, second, frame) == (0.0,) * 5
+
+
+def test_constant_columns_only() -> None:
+    points, weights = np.full((5, 2), 3.0), np.ones(5)
+    first, second, frame = both(points, weights, points[:1], np.array([5.0]))
+    assert error_by_order(first, second) == (0.0,) * 5
+    assert relative_error_by_order(first, second, frame) == (0.0,) * 5
+
+
+def test_a_tensor_that_vanishes_counts_absolutely() -> None:
+    """Points symmetric about 0 have no odd moments to be relative to."""
+    points = np.array([[-1.0], [1.0]])
+    first, second, frame = both(points, np.ones(2), points, np.array([1.0, 1.5]))
+    assert relative_error_by_order(first, second, frame) == pytest.approx([0, 0.2, 0, 0.2, 0])

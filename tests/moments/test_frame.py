@@ -1,0 +1,168 @@
+"""The frame: centre, scale and affine rank, however the rows come."""
+
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from numpy.typing import NDArray
+
+from momentc.errors import InputError
+from momentc.moments.frame import Frame, FrameFit, fit_frame
+from tests import oracle
+from tests.strategies import weighted_sets
+
+Points = NDArray[np.float64]
+
+
+def fit_in_blocks(points: Points, weights: Points, cuts: list[int]) -> Frame:
+    edges = [0, *cuts, len(points)]
+    blocks = [(points[a:b], weights[a:b]) for a, b in itertools.pairwise(edges)]
+    fit = FrameFit()
+    for block, block_weights in blocks:
+        fit.add_extent(block, block_weights)
+    fit.close_extent()
+    for stage in fit.passes():
+        for block, _ in blocks:
+            stage(block)
+    assert fit.n_rows == len(points)
+    return fit.frame()
+
+
+@given(data=weighted_sets())
+def test_every_coordinate_is_bounded_by_one(data: tuple[Points, Points]) -> None:
+    points, weights = data
+    frame = fit_frame(points, weights)
+    local = frame.apply(points)
+    assert local.shape == (len(points), frame.rank)
+    assert local.flags.c_contiguous
+    if frame.rank:
+        assert np.abs(local).max(axis=0) == pytest.approx(np.ones(frame.rank), abs=1e-15)
+
+
+@given(data=weighted_sets())
+def test_centre_and_scale_are_those_of_the_definition(data: tuple[Points, Points]) -> None:
+    """Up to rounding in units of the column's largest value, and a few units of its spread."""
+    points, weights = data
+    frame = fit_frame(points, weights)
+    exact = oracle.exact_frame(points, weights)
+    for j in range(points.shape[1]):
+        rounding = Fraction(1, 2**44) * Fraction(float(np.abs(points[:, j]).max()))
+        assert abs(Fraction(float(frame.center[j])) - exact.center[j]) <= rounding
+        assert abs(Fraction(float(frame.scale[j])) - exact.scale[j]) <= rounding
+
+
+@given(data=weighted_sets())
+def test_every_column_is_kept_or_accounted_for(data: tuple[Points, Points]) -> None:
+    points, weights = data
+    frame = fit_frame(points, weights)
+    dependent = [column for column, _ in frame.dependent]
+    named = sorted([*frame.columns.tolist(), *frame.constant, *dependent])
+    assert named == list(range(points.shape[1]))
+    assert frame.columns.tolist() == sorted(frame.columns.tolist())
+    for column in range(points.shape[1]):
+        assert (column in frame.constant) == bool(np.all(points[:, column] == points[0, column]))
+
+
+@given(data=weighted_sets())
+def test_blocks_give_the_frame_of_the_whole(data: tuple[Points, Points]) -> None:
+    points, weights = data
+    n = len(points)
+    whole = fit_frame(points, weights)
+    parts = fit_in_blocks(points, weights, sorted({n // 7, n // 3, n // 2, (3 * n) // 4}))
+    assert parts.columns.tolist() == whole.columns.tolist()
+    assert parts.constant == whole.constant
+    assert [column for column, _ in parts.dependent] == [column for column, _ in whole.dependent]
+    for j in range(points.shape[1]):
+        size = np.abs(points[:, j]).max()
+        assert parts.center[j] == pytest.approx(whole.center[j], rel=0, abs=1e-13 * size)
+        assert parts.scale[j] == pytest.approx(whole.scale[j], rel=0, abs=1e-13 * size)
+
+
+def test_blocks_without_rows_change_nothing() -> None:
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    weights = np.ones(50)
+    plain = fit_frame(points, weights)
+    padded = fit_in_blocks(points, weights, [0, 0, 50, 50])
+    assert padded.center.tobytes() == plain.center.tobytes()
+    assert padded.scale.tobytes() == plain.scale.tobytes()
+
+
+def test_points_are_mapped_by_centre_and_scale_of_the_kept_columns() -> None:
+    frame = Frame(np.array([1.0, 9.0, -1.0]), np.array([2.0, 1.0, 4.0]), np.array([0, 2]), (1,))
+    assert frame.rank == 2
+    assert frame.apply(np.array([[3.0, 9.0, 1.0]])).tolist() == [[1.0, 0.5]]
+
+
+def test_dependent_columns_are_found_and_the_leftmost_kept() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(500, 3))
+    points = np.column_stack(
+        [x[:, 0], x[:, 1], x[:, 0] - 3.0 * x[:, 1] + 2.0, x[:, 2], 5.0 * x[:, 2]]
+    )
+    frame = fit_frame(points, np.ones(500))
+    assert frame.columns.tolist() == [0, 1, 3]
+    assert [column for column, _ in frame.dependent] == [2, 4]
+    assert all(residual <= 1e-14 for _, residual in frame.dependent)
+
+
+@pytest.mark.parametrize("noise", [1e-9, 1e-13])
+def test_a_column_that_is_nearly_dependent_stays(noise: float) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.uniform(-1.0, 1.0, (2000, 2))
+    points = np.column_stack([x, x[:, 0] + x[:, 1] + noise * rng.normal(size=2000)])
+    assert fit_frame(points, np.ones(2000)).rank == 3
+
+
+def test_one_row_that_breaks_a_dependence_is_enough() -> None:
+    x = np.random.default_rng(3).uniform(-1.0, 1.0, 10_000)
+    points = np.column_stack([x, x])
+    assert fit_frame(points, np.ones(10_000)).rank == 1
+    points[7_654, 1] += 1e-9
+    assert fit_frame(points, np.ones(10_000)).rank == 2
+
+
+def test_the_weights_do_not_decide_the_rank() -> None:
+    """A point of weight 1e-15 still has moments of its own."""
+    points = np.random.default_rng(4).normal(size=(100, 3))
+    weights = np.full(100, 1e-15)
+    weights[0] = 1.0
+    assert fit_frame(points, weights).rank == 3
+
+
+@pytest.mark.parametrize("offset", [1e8, -1e15])
+def test_an_offset_costs_no_rank(offset: float) -> None:
+    points = offset + np.random.default_rng(5).normal(size=(300, 2)) * 100.0
+    assert fit_frame(points, np.ones(300)).rank == 2
+
+
+def test_extreme_units_side_by_side() -> None:
+    points = np.random.default_rng(6).normal(size=(300, 3)) * [1e39, 1e-300, 1e300]
+    frame = fit_frame(points, np.ones(300))
+    assert frame.rank == 3
+    assert np.abs(frame.apply(points)).max(axis=0).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_a_single_row_has_rank_0() -> None:
+    frame = fit_frame(np.array([[3.0, -1.0]]), np.array([2.0]))
+    assert frame.rank == 0
+    assert frame.center.tolist() == [3.0, -1.0]
+    assert frame.scale.tolist() == [1.0, 1.0]
+    assert frame.apply(np.array([[3.0, -1.0]])).shape == (1, 0)
+
+
+def test_a_span_beyond_float64_is_refused_with_its_column() -> None:
+    points = np.array([[0.0, -1.7e308], [1.0, 1.7e308]])
+    with pytest.raises(InputError, match=r"column 1 spans -1\.7e\+308 \.\. 1\.7e\+308"):
+        fit_frame(points, np.array([1.0, 9.0]))
+
+
+def test_no_rows_are_refused() -> None:
+    with pytest.raises(InputError, match="no rows"):
+        FrameFit().close_extent()
+
+
+def test_the_frame_is_not_there_before_the_extent_is_closed() -> None:
+    with pytest.raises(RuntimeError, match="close_extent"):
+        FrameFit().frame()

@@ -1,0 +1,108 @@
+"""The comparison of two sets from their rows alone, block by block."""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from momentc.errors import RequestError
+from momentc.moments.accumulate import accumulate_moments
+from momentc.moments.discrepancy import error_by_order
+from momentc.moments.frame import fit_frame
+from momentc.verification import compare_moments
+from tests import oracle
+
+Points = NDArray[np.float64]
+
+
+def blocks_of(
+    points: Points, weights: Points, *cuts: int
+) -> Callable[[], Iterator[tuple[Points, Points]]]:
+    def blocks() -> Iterator[tuple[Points, Points]]:
+        for first, last in itertools.pairwise([0, *cuts, len(points)]):
+            yield points[first:last], weights[first:last]
+
+    return blocks
+
+
+@pytest.fixture
+def points() -> Points:
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=(900, 3))
+    x[:, 2] = x[:, 0] - x[:, 1]
+    return x
+
+
+@pytest.fixture
+def weights() -> Points:
+    return np.random.default_rng(12).uniform(0.1, 1.0, 900)
+
+
+@pytest.mark.parametrize("cuts", [(), (1,), (300, 600), (300, 300, 899)])
+def test_blocks_compare_as_the_whole(
+    points: Points, weights: Points, cuts: tuple[int, ...]
+) -> None:
+    other = np.sort(weights)
+    found = compare_moments(blocks_of(points, weights, *cuts), points, other, 3, 1e-10)
+    frame = fit_frame(points, weights)
+    local = frame.apply(points)
+    first = accumulate_moments(local, weights, 5, "monomial")
+    second = accumulate_moments(local, other, 5, "monomial")
+    assert found.error == pytest.approx(error_by_order(first, second), rel=1e-9, abs=1e-15)
+    assert found.rank == 2
+    assert found.n_moments == 10
+    assert found.n_points == (900, 900)
+    assert found.total_weight == pytest.approx((weights.sum(), weights.sum()))
+    assert not found.ok
+
+
+def test_errors_are_those_of_exact_arithmetic(points: Points, weights: Points) -> None:
+    points = points[:, :2].copy()
+    found = compare_moments(blocks_of(points, weights, 400), points[:50], weights[:50], 2, 1e-10)
+    frame = oracle.exact_frame(points, weights)
+    exact = oracle.normalised_error_by_order(
+        oracle.moments(points, weights, 4, frame),
+        oracle.moments(points[:50], weights[:50], 4, frame),
+        4,
+    )
+    assert found.error == pytest.approx(exact, rel=1e-12)
+
+
+def test_the_same_set_is_the_same(points: Points, weights: Points) -> None:
+    assert compare_moments(blocks_of(points, weights, 450), points, weights, 5, 1e-10).ok
+
+
+@pytest.mark.parametrize("change", [1e-9, 1e-3, 0.5])
+def test_one_changed_weight_is_seen(points: Points, weights: Points, change: float) -> None:
+    other = weights.copy()
+    other[17] += change * weights.sum()
+    found = compare_moments(blocks_of(points, weights), points, other, 2, 1e-10)
+    assert not found.ok
+    assert found.error[0] == pytest.approx(change, rel=1e-6)
+
+
+def test_one_changed_coordinate_is_seen(points: Points, weights: Points) -> None:
+    other = points.copy()
+    other[17, 0] += 1e-3
+    assert not compare_moments(blocks_of(points, weights), other, weights, 2, 1e-10).ok
+
+
+def test_progress_names_each_pass_and_reaches_its_end(points: Points, weights: Points) -> None:
+    calls: list[tuple[str, int, int]] = []
+    compare_moments(
+        blocks_of(points, weights, 300, 600), points, weights, 2, 1e-10,
+        progress=lambda *call: calls.append(call),
+    )  # fmt: skip
+    stages = list(dict.fromkeys(stage for stage, _, _ in calls))
+    assert stages == ["extent", "affine rank", "moments"]
+    for stage in stages:
+        last = [(done, total) for name, done, total in calls if name == stage][-1]
+        assert last == (900, 0 if stage == "extent" else 900)
+
+
+def test_too_many_moments_are_refused_before_they_are_counted(weights: Points) -> None:
+    points = np.random.default_rng(13).normal(size=(900, 40))
+    with pytest.raises(RequestError, match="the largest k is 3"):
+        compare_moments(blocks_of(points, weights), points, weights, 5, 1e-10)
