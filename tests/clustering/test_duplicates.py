@@ -1,0 +1,80 @@
+"""Equal rows become one, and their weights add up."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from momentc.clustering.duplicates import merge_duplicates
+from tests.strategies import weighted_sets
+
+Array = NDArray[np.float64]
+
+
+def plain(points: Array, weights: Array) -> dict[tuple[float, ...], tuple[int, Fraction]]:
+    """Return {row: (first position, total weight)}; Python holds 0.0 and -0.0 for the same."""
+    found: dict[tuple[float, ...], tuple[int, Fraction]] = {}
+    for i, (row, weight) in enumerate(zip(points.tolist(), weights.tolist(), strict=True)):
+        first, total = found.get(tuple(row), (i, Fraction(0)))
+        found[tuple(row)] = (first, total + Fraction(weight))
+    return found
+
+
+@given(data=weighted_sets())
+def test_the_first_of_each_stays_with_the_weight_of_all(data: tuple[Array, Array]) -> None:
+    points, weights = data
+    rows, merged = merge_duplicates(points, weights)
+    expected = plain(points, weights)
+    assert rows.tolist() == [first for first, _ in expected.values()]
+    exact = np.array([float(total) for _, total in expected.values()])
+    assert merged == pytest.approx(exact, rel=1e-13, abs=0.0)
+
+
+@given(
+    values=st.lists(
+        st.sampled_from([0.0, -0.0, 1.0, -1.0, 5e-324, -5e-324, 1.7e308, 1.0 + 2.0**-52]),
+        min_size=2, max_size=40,
+    )
+)  # fmt: skip
+def test_values_that_are_almost_the_same(values: list[float]) -> None:
+    points = np.array(values[: len(values) // 2 * 2]).reshape(-1, 2)
+    rows, merged = merge_duplicates(points, np.ones(len(points)))
+    expected = plain(points, np.ones(len(points)))
+    assert rows.tolist() == [first for first, _ in expected.values()]
+    assert merged.tolist() == [float(total) for _, total in expected.values()]
+
+
+def test_the_signs_of_zeros_do_not_make_rows_differ() -> None:
+    points = np.array([[-0.0, 1.0], [0.0, 1.0], [0.0, -1.0]])
+    rows, merged = merge_duplicates(points, np.array([1.0, 2.0, 4.0]))
+    assert rows.tolist() == [0, 2]
+    assert merged.tolist() == [3.0, 4.0]
+    assert np.signbit(points[0, 0]), "the input keeps its zeros"
+
+
+def test_without_duplicates_nothing_changes() -> None:
+    points = np.arange(12.0).reshape(6, 2)
+    weights = np.arange(1.0, 7.0)
+    rows, merged = merge_duplicates(points, weights)
+    assert rows.tolist() == list(range(6))
+    assert merged.tolist() == weights.tolist()
+
+
+def test_any_memory_layout_will_do() -> None:
+    points = np.asfortranarray(np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]))
+    assert merge_duplicates(points, np.ones(3))[0].tolist() == [0, 1]
+    wide = np.repeat(points, 2, axis=1)[:, ::2]
+    assert merge_duplicates(wide, np.ones(3))[0].tolist() == [0, 1]
+
+
+def test_rows_that_only_share_a_hash_slot() -> None:
+    """Far more rows than any small table has slots, on a lattice that invites collisions."""
+    x, y = np.meshgrid(np.arange(200.0), np.arange(200.0))
+    points = np.column_stack([x.ravel(), y.ravel()])
+    doubled = np.concatenate([points, points[::-1]])
+    rows, merged = merge_duplicates(doubled, np.ones(len(doubled)))
+    assert rows.tolist() == list(range(40_000))
+    assert np.all(merged == 2.0)
