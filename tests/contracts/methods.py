@@ -1,0 +1,124 @@
+"""The one table of reductions: whatever takes a weighted set and returns a smaller one.
+
+Every contract of ``test_contract.py`` holds for each entry.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import momentc
+from momentc.groups import Groups
+from momentc.hybrid import reduce_support
+from momentc.moments.multi_index import product_plan
+from momentc.options import CompressOptions
+from momentc.pipeline import compress_points
+from momentc.reduction.groups import reduce_groups
+from tests.strategies import Case
+
+__all__ = ["METHODS", "Method", "Reduced"]
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What went in, as the method was given it, and what came out."""
+
+    points: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    kept: NDArray[Any]
+    kept_weights: NDArray[np.float64]
+    index: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A reduction, and what it promises beyond the moments.
+
+    Parameters
+    ----------
+    name : str
+    run : callable
+        From a case to what came out.
+    reaches_target : bool
+        At most ``target`` points are kept (otherwise: at most N of every group).
+    merges : bool
+        Equal rows become one.
+    """
+
+    name: str
+    run: Callable[[Case], Reduced]
+    reaches_target: bool
+    merges: bool
+
+
+def in_frame(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the points in a frame of their own: the core takes coordinates bounded by 1."""
+    center = points[0] / 2 + points[-1] / 2
+    moved = points - center
+    size = np.abs(moved).max(axis=0)
+    return np.ascontiguousarray(moved / np.where(size > 0.0, size, 1.0))
+
+
+def _of_weights(case: Case, points: NDArray[np.float64], weights: NDArray[np.float64]) -> Reduced:
+    index = np.flatnonzero(weights)
+    return Reduced(points, case.weights, points[index], weights[index], index)
+
+
+def one_group(case: Case) -> Reduced:
+    """All points as one group that keeps ``target`` of them."""
+    points, weights = in_frame(case.points), case.weights.copy()
+    n = len(points)
+    groups = Groups(np.arange(n), np.array([0, n]), np.array([case.target]))
+    reduce_groups(points, weights, groups, product_plan(points.shape[1], case.k))
+    return _of_weights(case, points, weights)
+
+
+def many_groups(case: Case) -> Reduced:
+    """Groups of mixed sizes, each of which keeps N points."""
+    points, weights = in_frame(case.points), case.weights.copy()
+    plan = product_plan(points.shape[1], case.k)
+    rng = np.random.default_rng(case.seed)
+    edges = np.unique(np.concatenate([[0], rng.integers(0, len(points), 3), [len(points)]]))
+    groups = Groups(
+        rng.permutation(len(points)), edges, np.full(len(edges) - 1, plan.n_moments, np.int64)
+    )
+    reduce_groups(points, weights, groups, plan)
+    return _of_weights(case, points, weights)
+
+
+def hybrid(case: Case) -> Reduced:
+    """The whole reduction of a support, in the frame."""
+    points, weights = in_frame(case.points), case.weights.copy()
+    plan = product_plan(points.shape[1], case.k)
+    index = reduce_support(points, weights, case.target, plan, case.seed)
+    assert np.array_equal(index, np.flatnonzero(weights))
+    return Reduced(points, case.weights, points[index], weights[index], index)
+
+
+def pipeline(case: Case) -> Reduced:
+    """From float64 rows to a certified result."""
+    options = CompressOptions(case.k, case.target, case.seed, threads=1)
+    result = compress_points(case.points, case.weights, options)
+    assert result.ok, result.error
+    kept = result.support
+    return Reduced(case.points, case.weights, kept.points, kept.weights, kept.index)
+
+
+def public(case: Case) -> Reduced:
+    """The function that users call."""
+    kept = momentc.compress(
+        case.points, case.k, case.target, case.weights, random_state=case.seed, threads=1
+    )
+    return Reduced(case.points, case.weights, kept.points, kept.weights, kept.index)
+
+
+METHODS = (
+    Method("one group", one_group, reaches_target=True, merges=False),
+    Method("many groups", many_groups, reaches_target=False, merges=False),
+    Method("reduce_support", hybrid, reaches_target=True, merges=False),
+    Method("compress_points", pipeline, reaches_target=True, merges=True),
+    Method("momentc.compress", public, reaches_target=True, merges=True),
+)

@@ -1,0 +1,148 @@
+"""The reduction of a whole support: its stages, its end, and what it does when it cannot end."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from momentc.engine.threads import thread_map
+from momentc.errors import VerificationError
+from momentc.hybrid import reduce_support
+from momentc.moments.multi_index import product_plan
+from momentc.reduction import groups as groups_module
+from tests import oracle
+
+Array = NDArray[np.float64]
+Call = tuple[str, int, int]
+
+
+def uniform(n: int, m: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).uniform(-1.0, 1.0, (n, m))
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "k", "target"),
+    [
+        (13, 1, 2, 5),  # one k-means group holds all points
+        (150, 3, 5, 57),
+        (160, 3, 5, 60),
+        (400, 2, 3, 10),
+        (1001, 1, 4, 100),
+        (2600, 2, 4, 1000),
+        (5000, 2, 2, 6),  # cells, target = N
+        (20_000, 3, 3, 40),  # cells
+        (9000, 5, 2, 300),
+    ],
+)
+def test_exactly_the_target_is_left(n: int, m: int, k: int, target: int) -> None:
+    points, weights = uniform(n, m), np.ones(n)
+    kept = reduce_support(points, weights, target, product_plan(m, k), 0)
+    assert len(kept) == target
+    assert np.array_equal(kept, np.flatnonzero(weights))
+    assert oracle.frame_gap(points, np.ones(n), points[kept], weights[kept], k) <= 1e-13
+
+
+@pytest.mark.parametrize(("m", "k"), [(1, 1), (1, 3), (2, 2), (3, 3)])
+def test_the_target_is_met_for_any_small_number_of_points(m: int, k: int) -> None:
+    """Where a group is as large as all there is, a round must not overshoot."""
+    plan = product_plan(m, k)
+    missed = []
+    for target in (plan.n_moments, plan.n_moments + 1, 2 * plan.n_moments):
+        for n in range(target + 1, 6 * target, max(1, target // 5)):
+            kept = reduce_support(uniform(n, m, n), np.ones(n), target, plan, 0)
+            if len(kept) != target:
+                missed.append((n, target, len(kept)))
+    assert not missed, "(points, target, kept)"
+
+
+@pytest.mark.parametrize(("n", "m", "target"), [(300, 1, 50), (9000, 2, 60), (3000, 3, 400)])
+def test_progress_rises_to_its_end(n: int, m: int, target: int) -> None:
+    calls: list[Call] = []
+    reduce_support(
+        uniform(n, m), np.ones(n), target, product_plan(m, 3), 0,
+        progress=lambda *call: calls.append(call),
+    )  # fmt: skip
+    done = [removed for _, removed, _ in calls]
+    assert all(isinstance(stage, str) and stage for stage, _, _ in calls)
+    assert done == sorted(done)
+    assert done[0] > 0
+    assert done[-1] == n - target
+    assert {total for _, _, total in calls} == {n - target}
+    stages = [stage for stage, _, _ in calls]
+    order = list(dict.fromkeys(stages))
+    assert stages == sorted(stages, key=order.index), "no stage comes back"
+
+
+def test_progress_does_not_change_the_result() -> None:
+    told, silent = np.ones(3000), np.ones(3000)
+    plan = product_plan(2, 3)
+    reduce_support(uniform(3000, 2), told, 50, plan, 1, progress=lambda *_: None)
+    reduce_support(uniform(3000, 2), silent, 50, plan, 1)
+    assert told.tobytes() == silent.tobytes()
+
+
+@pytest.mark.parametrize(("n", "m", "k", "target"), [(30_000, 3, 3, 300), (3000, 1, 9, 200)])
+def test_threads_do_not_change_a_byte(n: int, m: int, k: int, target: int) -> None:
+    points, plan = uniform(n, m), product_plan(m, k)
+    results = []
+    for n_threads in (1, 2, 4):
+        weights = np.ones(n)
+        with thread_map(n_threads) as map_function:
+            reduce_support(
+                points, weights, target, plan, 3, n_threads=n_threads, map_function=map_function
+            )
+        results.append(weights.tobytes())
+    assert results[0] == results[1] == results[2]
+
+
+def test_other_seeds_keep_other_points() -> None:
+    points, plan = uniform(2000, 2), product_plan(2, 3)
+    kept = [reduce_support(points, np.ones(2000), 60, plan, seed) for seed in (0, 1, 0)]
+    assert np.array_equal(kept[0], kept[2])
+    assert not np.array_equal(kept[0], kept[1])
+
+
+def test_groups_that_cannot_be_reduced_are_an_error_that_says_what_would_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(groups_module, "group_tolerance", lambda n_moments: 1e-40)
+    weights = np.random.default_rng(0).uniform(0.5, 1.0, 200)
+    before = weights.copy()
+    with pytest.raises(VerificationError, match=r"lower k or a larger target") as caught:
+        reduce_support(uniform(200, 2), weights, 30, product_plan(2, 3), 0)
+    assert "30 were asked for" in str(caught.value)
+    assert weights.tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize("n", [1, 10, 11])
+def test_nothing_to_do(n: int) -> None:
+    weights = np.random.default_rng(0).uniform(0.5, 1.0, n)
+    before = weights.copy()
+    kept = reduce_support(uniform(n, 2), weights, 11, product_plan(2, 3), 0)
+    assert kept.tolist() == list(range(n))
+    assert weights.tobytes() == before.tobytes()
+
+
+def test_the_error_of_the_next_order_is_small() -> None:
+    """Points are removed where they stand close: what is not held is still nearly right.
+
+    A subset without regard to place, with the same moments, misses by some 1e-2.
+    """
+    n, k = 20_000, 3
+    points, weights = uniform(n, 2), np.ones(n)
+    kept = reduce_support(points, weights, 200, product_plan(2, k), 0)
+    gaps = oracle.gap_by_order(
+        oracle.moments(points, np.ones(n), k + 2),
+        oracle.moments(points[kept], weights[kept], k + 2),
+        k + 2,
+    )
+    assert max(gaps[: k + 1]) <= 1e-13
+    assert max(gaps[k + 1 :]) <= 1e-4
+
+
+def test_no_weight_becomes_so_small_that_it_only_looks_alive() -> None:
+    weights = np.ones(5000)
+    kept = reduce_support(uniform(5000, 3), weights, 100, product_plan(3, 3), 0)
+    assert math.isclose(weights.sum(), 5000.0, rel_tol=1e-14)
+    assert weights[kept].min() > 0.0
