@@ -34,6 +34,10 @@ __all__ = ["reduce_support"]
 CELLS_UNTIL: Final = 4
 GREEDY_FROM: Final = 2.5
 
+# Compact pieces per moment in which the members of a cell are ordered: the barycentre tree starts
+# with 2N groups, so each has about four of them.
+PIECES: Final = 8
+
 # Points in a k-means cluster, in multiples of N: a round halves the support.
 ROUND_GROUP: Final = 2.0
 
@@ -105,18 +109,18 @@ def reduce_support(
             progress(stage, n_start - len(alive), n_start - target)
         return len(alive) < n_before
 
-    def kmeans(group_size: float, *, fine: bool) -> Groups:
+    def kmeans(group_size: float, pieces: int = 1) -> Groups:
         groups = kmeans_groups(
-            points[alive], group_size, n_moments, stream(), fine=fine, map_function=map_function
+            points[alive], group_size, n_moments, stream(), pieces=pieces, map_function=map_function
         )
         return Groups(alive[groups.members], groups.offsets, groups.keep)
 
     if len(alive) > TREE_FROM * CELLS_UNTIL * target:
         n_groups = max(1, CELLS_UNTIL * target // n_moments)
-        apply("cells", kmeans(len(alive) / n_groups, fine=True))
+        apply("cells", kmeans(len(alive) / n_groups, PIECES * n_moments))
 
     while len(alive) > 1.05 * limit:
-        groups = kmeans(ROUND_GROUP * n_moments, fine=False)
+        groups = kmeans(ROUND_GROUP * n_moments)
         groups = _most_compact(points, groups, len(alive) - limit)
         if not apply("k-means rounds", groups):
             break

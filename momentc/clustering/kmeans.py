@@ -29,6 +29,7 @@ ASSIGN_POINTS: Final = 32768
 # compact: more steps made no difference to the error beyond its noise.
 LLOYD_STEPS: Final = 3
 TRAINING_POINTS: Final = 16
+LEAST_TRAINING: Final = 1024
 
 
 def kmeans_groups(
@@ -37,7 +38,7 @@ def kmeans_groups(
     n_keep: int,
     seed: np.random.SeedSequence,
     *,
-    fine: bool,
+    pieces: int = 1,
     map_function: MapFunction = map,
 ) -> Groups:
     """Cut the points into compact groups of about ``group_size`` points.
@@ -52,9 +53,9 @@ def kmeans_groups(
         Points that each group must keep.
     seed : numpy.random.SeedSequence
         Each cell uses a child of its own.
-    fine : bool
-        Order the members of each group so that near ones stand next to each other; the barycentre
-        tree of large groups asks for it.
+    pieces : int
+        Order the members of each group so that about so many consecutive pieces of it are compact
+        too; the barycentre tree of large groups asks for it.
     map_function : callable
         Runs the cells.
 
@@ -67,7 +68,8 @@ def kmeans_groups(
     if m == 1:
         return _runs(points[:, 0], group_size, n_keep, seed)
     depth = max(0, math.ceil(math.log2(n / (CELL_GROUPS * group_size))))
-    fine_depth = max(depth, int(math.log2(max(1.0, n / 16)))) if fine else depth
+    n_pieces = min(n / 4, pieces * n / group_size) if pieces > 1 else 1.0
+    fine_depth = max(depth, math.ceil(math.log2(max(1.0, n_pieces))))
     order = split_order(points, fine_depth) if fine_depth else np.arange(n)
     edges = cell_edges(n, depth).tolist()
     if fine_depth:
@@ -96,6 +98,8 @@ def kmeans_groups(
         ]
     )
     counts = np.bincount(labels)
+    if len(counts) <= np.iinfo(np.uint16).max:
+        labels = labels.astype(np.uint16)  # numpy's stable sort of 16 bits is linear
     members = order[np.argsort(labels, kind="stable")]
     return _groups(members, counts[counts > 0], n_keep)
 
@@ -115,6 +119,9 @@ class _Centroids:
         self.n_clusters = max(1, round(n / group_size))
         if self.n_clusters == 1:
             return
+        n_training = max(LEAST_TRAINING, TRAINING_POINTS * self.n_clusters)
+        # The points of a cell are in no order that repeats, so a stride is a fair sample.
+        points = points[:: max(1, n // n_training)]
         low, high = points.min(axis=0), points.max(axis=0)
         self._centre = 0.5 * (low + high)
         extent = float((high - low).max())
@@ -124,7 +131,7 @@ class _Centroids:
         parameters.niter = LLOYD_STEPS
         parameters.seed = seed
         parameters.min_points_per_centroid = 1
-        parameters.max_points_per_centroid = TRAINING_POINTS
+        parameters.max_points_per_centroid = len(points)
         clustering = faiss.Clustering(m, self.n_clusters, parameters)
         self._index = faiss.IndexFlatL2(m)
         clustering.train(self._local(points), self._index)

@@ -14,7 +14,7 @@ are small in space too, and the moments of order k+1 change little.
 import numba as nb
 import numpy as np
 
-from momentc.moments.features import fill_products, legendre_rows
+from momentc.moments.features import fill_products, legendre_rows, weighted_sums
 from momentc.reduction.tableau import remove_points
 
 __all__ = ["shrink_by_barycentres"]
@@ -41,50 +41,53 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
     """
     n, m = points.shape
     n_features = parent.shape[0]
-    alive = np.empty(n, np.int64)
-    n_alive = 0
-    for i in range(n):
-        if weights[i] > 0.0:
-            alive[n_alive] = i
-            n_alive += 1
+    # The points that are left, column by column, closed up after each pass.
+    columns = np.empty((m, n))
+    left_weights = np.empty(n)
+    alive = np.flatnonzero(weights)
+    n_alive = len(alive)
+    for i in range(n_alive):
+        left_weights[i] = weights[alive[i]]
+        for j in range(m):
+            columns[j, i] = points[alive[i], j]
     tables = np.empty((m, order + 1, TILE))
-    column = np.empty(TILE)
     tile = np.empty((n_features, TILE))
     while n_alive > n_stop:
         n_groups = min(2 * n_features, n_alive)
         means = np.zeros((n_features, n_groups))
-        masses = np.zeros(n_groups)
+        masses = np.empty(n_groups)
         for group in range(n_groups):
             first = group * n_alive // n_groups
             last = (group + 1) * n_alive // n_groups
             for start in range(first, last, TILE):
                 count = min(TILE, last - start)
                 for j in range(m):
-                    for i in range(count):
-                        column[i] = points[alive[start + i], j]
-                    legendre_rows(column[:count], tables[j, :, :count])
+                    legendre_rows(columns[j, start : start + count], tables[j, :, :count])
                 fill_products(tables[:, :, :count], parent, axis, power, tile[:, :count])
-                for i in range(count):
-                    masses[group] += weights[alive[start + i]]
-                for a in range(n_features):
-                    total = 0.0
-                    for i in range(count):
-                        total += weights[alive[start + i]] * tile[a, i]
-                    means[a, group] += total
+                means[:, group] += weighted_sums(
+                    tile[:, :count], left_weights[start : start + count]
+                )
+            # The first feature is the constant 1: its sum is the mass.
+            masses[group] = means[0, group]
             for a in range(n_features):
                 means[a, group] /= masses[group]
         before = masses.copy()
         if remove_points(means, masses, n_groups, tolerance, order_of) == 0:
-            return
+            break
         n_kept = 0
         for group in range(n_groups):
             first = group * n_alive // n_groups
             last = (group + 1) * n_alive // n_groups
             ratio = masses[group] / before[group]
             for place in range(first, last):
-                point = alive[place]
-                weights[point] *= ratio
-                if weights[point] > 0.0:
-                    alive[n_kept] = point
+                scaled = left_weights[place] * ratio
+                if scaled > 0.0:
+                    left_weights[n_kept] = scaled
+                    alive[n_kept] = alive[place]
+                    for j in range(m):
+                        columns[j, n_kept] = columns[j, place]
                     n_kept += 1
         n_alive = n_kept
+    weights[:] = 0.0
+    for i in range(n_alive):
+        weights[alive[i]] = left_weights[i]

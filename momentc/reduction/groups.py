@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from momentc.groups import Groups
 from momentc.map_function import MapFunction
-from momentc.moments.features import fill_products, legendre_rows
+from momentc.moments.features import fill_products, legendre_rows, weighted_sums
 from momentc.moments.multi_index import ProductPlan
 from momentc.reduction.barycentre_tree import shrink_by_barycentres
 from momentc.reduction.tableau import remove_points, resolve_weights
@@ -83,7 +83,7 @@ def _reduce_one(  # type: ignore[no-untyped-def]
         if by_tree:
             residual = _moment_change(points, before, weights, tables, column, parent, axis, power)
         else:
-            residual = _weighted_sums(features, before - weights)
+            residual = weighted_sums(features, before - weights)
         if np.abs(residual).max() <= group_tol * mass:
             return n_removed
         if attempt == 1 or not _repair(
@@ -109,40 +109,19 @@ def _repair(points, weights, residual, parent, axis, power, tables, column, tole
 
 
 @nb.njit(cache=True, nogil=True)
-def _weighted_sums(features, weights):  # type: ignore[no-untyped-def]
-    """Return ``sum_j weights_j features[:, j]``, in four interleaved sums for speed."""
-    n_features, n = features.shape
-    sums = np.empty(n_features)
-    for a in range(n_features):
-        row = features[a]
-        s0 = s1 = s2 = s3 = 0.0
-        i = 0
-        while i + 4 <= n:
-            s0 += row[i] * weights[i]
-            s1 += row[i + 1] * weights[i + 1]
-            s2 += row[i + 2] * weights[i + 2]
-            s3 += row[i + 3] * weights[i + 3]
-            i += 4
-        while i < n:
-            s0 += row[i] * weights[i]
-            i += 1
-        sums[a] = (s0 + s1) + (s2 + s3)
-    return sums
-
-
-@nb.njit(cache=True, nogil=True)
 def _moment_change(points, before, after, tables, column, parent, axis, power):  # type: ignore[no-untyped-def]
     """Return ``sum_j (before_j - after_j) phi(w_j)``, shape (N,), evaluated tile by tile."""
     n = points.shape[0]
     n_features = parent.shape[0]
     residual = np.zeros(n_features)
+    change = before - after
     tile = np.empty((n_features, min(n, 256)))
     for start in range(0, n, 256):
         count = min(256, n - start)
         _evaluate(
             points[start : start + count], tables, column, parent, axis, power, tile[:, :count]
         )
-        residual += _weighted_sums(tile[:, :count], (before - after)[start : start + count])
+        residual += weighted_sums(tile[:, :count], change[start : start + count])
     return residual
 
 
