@@ -6,6 +6,8 @@ import typer
 
 from momentc.cli.compress import HELP as COMPRESS_HELP
 from momentc.cli.compress import compress
+from momentc.cli.error_scan import HELP as SCAN_HELP
+from momentc.cli.error_scan import error_scan
 from momentc.cli.guard import GuardedGroup
 from momentc.cli.info import HELP as INFO_HELP
 from momentc.cli.info import info
@@ -70,6 +72,7 @@ def momentc(
 COMMANDS = (
     ("compress", compress, COMPRESS_HELP, "Keep a few rows, with weights, and all moments."),
     ("verify-moments", verify_moments, VERIFY_HELP, "Compare the moments of two files."),
+    ("error-scan", error_scan, SCAN_HELP, "Measure the error by order and target."),
     ("info", info, INFO_HELP, "Say what a file holds."),
 )
 for _name, _function, _help, _short in COMMANDS:

@@ -8,7 +8,7 @@ from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import prepare
 from momentc.cli.render import compression_facts, order_table, plan_facts
-from momentc.cli.text import one_line, parse_size
+from momentc.cli.text import one_line, parse_order, parse_size
 from momentc.errors import UsageError, VerificationError
 
 __all__ = ["HELP", "compress"]
@@ -17,6 +17,7 @@ HELP = """\b
 Examples:
   momentc compress data.h5 --k 5 --target 1000
   momentc compress data.h5:/grp/x -k 3 -n 500 --weights /grp/mass -o small.npz
+  momentc compress data.h5 --k auto --target 1000
   cat x.npy | momentc compress - -k 3 -n 500 -o - > small.npz
 
 Keep TARGET rows of INPUT, with weights, and all moments up to order K.
@@ -38,7 +39,16 @@ def compress(
             show_default=False,
         ),
     ],
-    k: Annotated[int, typer.Option("--k", "-k", metavar="INT", help="Moment order to match.")] = 5,
+    k: Annotated[
+        str,
+        typer.Option(
+            "--k",
+            "-k",
+            metavar="INT|auto",
+            help="Moment order to match; auto chooses it by the errors measured on a part of the "
+            "rows.",
+        ),
+    ] = "5",
     target: Annotated[
         int, typer.Option("--target", "-n", metavar="INT", help="Objects to keep.")
     ] = 1000,
@@ -120,6 +130,7 @@ def compress(
         result_on_stdout=output == STDOUT and not dry_run,
     )
     _check_stdout(output, as_json=as_json, dry_run=dry_run)
+    order = parse_order(k)
     threads = prepare(threads)
     from momentc.files.jobs import CompressJob, InputChoice
     from momentc.options import CompressOptions
@@ -135,7 +146,7 @@ def compress(
             allow_external=allow_external,
         ),
         options=CompressOptions(
-            k=k,
+            k=1 if order is None else order,
             target=target,
             seed=seed,
             threads=threads,
@@ -147,6 +158,7 @@ def compress(
         memory=None if memory is None else parse_size(memory),
         force=force,
         keep_going=keep_going,
+        auto_order=order is None,
     )
     if dry_run:
         from momentc.files.plan import plan_compress

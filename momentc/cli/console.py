@@ -16,6 +16,7 @@ from typing import Any
 
 import typer
 
+from momentc.cli.cell_progress import CellProgress, LineCells, QuietCells, RichCells
 from momentc.cli.environment import has_compiled_code
 from momentc.cli.guard import BEGAN, VERBOSE
 from momentc.cli.progress import LineProgress, NoProgress, Progress, RichProgress
@@ -69,6 +70,12 @@ class Console:
             return RichProgress()
         return LineProgress(sys.stderr)
 
+    def cells(self) -> CellProgress:
+        """Progress of a job of many cells, in the same three forms."""
+        if not self._wants_progress:
+            return QuietCells()
+        return RichCells() if _is_capable(sys.stderr) else LineCells(sys.stderr)
+
     def note(self, sentence: str) -> None:
         """Say something that the user should know, unless told to be quiet."""
         if not self.quiet:
@@ -83,9 +90,9 @@ class Console:
         self,
         report: dict[str, Any],
         facts: Sequence[tuple[str, str]],
-        table: Table | None = None,
+        *tables: Table | None,
     ) -> None:
-        """Put the result on stdout: the report as JSON, or facts and a table for a person.
+        """Put the result on stdout: the report as JSON, or facts and tables for a person.
 
         Raises
         ------
@@ -94,13 +101,14 @@ class Console:
         """
         if not self._has_stdout:
             return
+        found = [table for table in tables if table is not None]
         try:
             if self._as_json:
                 print(json.dumps(report, indent=2, sort_keys=True, allow_nan=False))
             elif not self.quiet and _is_capable(sys.stdout):
-                _print_rich(facts, table)
+                _print_rich(facts, found)
             elif not self.quiet:
-                _print_plain(facts, table)
+                _print_plain(facts, found)
             sys.stdout.flush()
         except BrokenPipeError:
             raise  # the reader has seen enough: no error
@@ -128,22 +136,20 @@ def _is_capable(stream: Any) -> bool:
     )
 
 
-def _print_plain(facts: Sequence[tuple[str, str]], table: Table | None) -> None:
+def _print_plain(facts: Sequence[tuple[str, str]], tables: Sequence[Table]) -> None:
     """Aligned columns of plain text, the form that pipes and logs get."""
     width = max(len(name) for name, _ in facts)
     for name, text in facts:
         print(f"{name:<{width}}  {one_line(text)}".rstrip())
-    if table is None:
-        return
-    title, head, rows = table
-    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-    print(f"\n{title}")
-    for row in (head, *rows):
-        cells = [cell.rjust(size) for cell, size in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip())
+    for title, head, rows in tables:
+        widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+        print(f"\n{title}")
+        for row in (head, *rows):
+            cells = [cell.rjust(size) for cell, size in zip(row, widths, strict=True)]
+            print("  ".join(cells).rstrip())
 
 
-def _print_rich(facts: Sequence[tuple[str, str]], table: Table | None) -> None:
+def _print_rich(facts: Sequence[tuple[str, str]], tables: Sequence[Table]) -> None:
     """Print the same facts with colour and rules."""
     from rich import box
     from rich.console import Console as RichConsole
@@ -157,15 +163,15 @@ def _print_rich(facts: Sequence[tuple[str, str]], table: Table | None) -> None:
     for name, text in facts:
         grid.add_row(Text(name), _coloured(one_line(text)))
     console.print(grid)
-    if table is None:
-        return
-    title, head, rows = table
-    drawn = RichTable(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for name in head:
-        drawn.add_column(Text(name), justify="right", no_wrap=True)
-    for row in rows:
-        drawn.add_row(*(_coloured(cell) for cell in row))
-    console.print(drawn)
+    for title, head, rows in tables:
+        drawn = RichTable(
+            title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+        )
+        for name in head:
+            drawn.add_column(Text(name), justify="right", no_wrap=True)
+        for row in rows:
+            drawn.add_row(*(_coloured(cell) for cell in row))
+        console.print(drawn)
 
 
 def _coloured(text: str) -> Any:

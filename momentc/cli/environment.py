@@ -15,6 +15,7 @@ from momentc.errors import UsageError
 __all__ = [
     "has_compiled_code",
     "prepare",
+    "prepare_cells",
     "prepare_compiler_cache",
     "prepare_threads",
 ]
@@ -32,6 +33,13 @@ def prepare(threads: int) -> int:
     """Settle threads and the compiler's cache; returns the number of threads to use."""
     prepare_compiler_cache()
     return prepare_threads(threads)
+
+
+def prepare_cells(threads: int) -> int:
+    """As :func:`prepare`, for a job of many processes that have one thread each."""
+    count = prepare(threads)
+    prepare_threads(1)
+    return count
 
 
 def prepare_threads(threads: int) -> int:

@@ -10,9 +10,13 @@ __all__ = [
     "AsJson",
     "Columns",
     "Dataset",
+    "Effort",
+    "Force",
     "NanPolicy",
     "NoProgress",
+    "Plot",
     "Quiet",
+    "Restart",
     "Threads",
     "Tolerance",
     "Verbose",
@@ -102,4 +106,26 @@ NoProgress = Annotated[
 AsJson = Annotated[
     bool,
     typer.Option("--json", help="Print the report as one JSON object on stdout."),
+]
+Effort = Annotated[
+    str,
+    typer.Option(
+        "--effort",
+        metavar="WORD",
+        help="low, normal or high: how much time momentc spends on keeping orders above K too.",
+    ),
+]
+Plot = Annotated[
+    str | None,
+    typer.Option(
+        "--plot", metavar="PATH", help="Figure to write, .png, .pdf or .svg (extra: momentc[plot])."
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", "-f", help="Overwrite an existing output (never the input)."),
+]
+Restart = Annotated[
+    bool,
+    typer.Option("--restart", help="Forget the finished cells beside the output; begin anew."),
 ]

@@ -66,11 +66,7 @@ def plan_facts(plan: "CompressPlan") -> Facts:
         ("input", f"{plan.input}, {plan.dtype}, {weights}"),
         ("objects", f"{format_count(plan.n_rows)} -> {format_count(plan.target)}"),
         ("columns", format_count(plan.n_columns)),
-        (
-            "moments",
-            f"{format_count(plan.n_moments)} of order 0 to {plan.k} (fewer if columns depend on "
-            "each other)",
-        ),
+        ("moments", _planned_moments(plan)),
         ("memory", f"{format_bytes(plan.memory_needed)} of {format_bytes(plan.memory_budget)}"),
         ("passes", f"{plan.passes} over the input"),
         ("time", f"roughly {format_seconds(plan.seconds)}"),
@@ -85,6 +81,15 @@ def plan_facts(plan: "CompressPlan") -> Facts:
             ("note", "the target is below the number of moments: it will do only if columns depend")
         )
     return facts
+
+
+def _planned_moments(plan: "CompressPlan") -> str:
+    if plan.auto_order:
+        return "of the order that measurements on a part of the rows will choose"
+    return (
+        f"{format_count(plan.n_moments)} of order 0 to {plan.k} (fewer if columns depend on each "
+        "other)"
+    )
 
 
 def info_facts(content: dict[str, Any]) -> Facts:

@@ -10,6 +10,7 @@ __all__ = [
     "format_error",
     "format_seconds",
     "one_line",
+    "parse_order",
     "parse_size",
 ]
 
@@ -43,6 +44,22 @@ def parse_size(text: str) -> int:
             "(suffixes K, M, G, T or KiB, MiB, GiB, TiB)"
         )
     return size
+
+
+def parse_order(text: str) -> int | None:
+    """Return the order that ``--k`` asks for; None for ``auto``.
+
+    Raises
+    ------
+    UsageError
+        `text` is neither a whole number nor the word.
+    """
+    if text.strip().lower() == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(f"--k is {text!r}; expected a whole number, or auto") from None
 
 
 def one_line(text: str) -> str:

@@ -5,8 +5,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from momentc.pipeline import Compression, certify, compress_points
 from momentc.progress import ProgressCallback
 from momentc.version import __version__
 from momentc.weighted import WeightedSet
+
+if TYPE_CHECKING:
+    from momentc.study.order import OrderChoice
 
 __all__ = ["compress_file"]
 
@@ -87,6 +91,9 @@ def _compress_locked(
             on_rows=lambda rows: say("reading", rows, source.n_rows),
         )
         watch.lap("reading")
+        job, choice = _choose_order(job, loaded, say)
+        if choice is not None:
+            watch.lap("choosing the order")
         say("preparing", 0, 0)
         compression = compress_points(loaded.points, loaded.weights, job.options, progress=progress)
         watch.laps.extend(compression.stages)
@@ -94,7 +101,10 @@ def _compress_locked(
 
         result = _kept_rows(source, loaded, compression)
         error, relative = certify(compression, _as_float64(result, columns), result.weights)
+        notes = (*(() if choice is None else (choice.reason,)), *compression.notes)
         metadata = _metadata(job, source, columns, loaded, compression, error, relative)
+        metadata["notes"] = list(notes)
+        metadata["k_choice"] = None if choice is None else choice.as_json()
         watch.lap("certificate")
     metadata = _write(job, plan, result, metadata, compression, columns, inputs)
     watch.lap("writing")
@@ -106,10 +116,27 @@ def _compress_locked(
     return JobReport(
         content=content,
         ok=bool(metadata["ok"]),
-        notes=(*loaded.warnings, *_dropped(loaded), *compression.notes),
+        notes=(*loaded.warnings, *_dropped(loaded), *notes),
         output=plan.output,
         report_path=plan.report,
     )
+
+
+def _choose_order(
+    job: CompressJob, loaded: LoadedPoints, say: ProgressCallback
+) -> tuple[CompressJob, "OrderChoice | None"]:
+    """Return the job with its order settled, and why, if it was to be chosen."""
+    if not job.auto_order:
+        return job, None
+    from momentc.study.order import choose_order
+
+    choice = choose_order(
+        loaded.points,
+        loaded.weights,
+        job.options,
+        on_trial=lambda done, total: say("choosing the order", done, total),
+    )
+    return replace(job, options=replace(job.options, k=choice.k)), choice
 
 
 def _probe(output: str, report: str | None, *, force: bool, inputs: Sequence[Path]) -> None:

@@ -68,6 +68,8 @@ class CompressJob:
         Overwrite an existing output; never the input.
     keep_going : bool
         Write the result even if the tolerance is not reached, marked as not ok.
+    auto_order : bool
+        Choose the order from measurements on the input; the options' own order does not count.
     """
 
     source: InputChoice
@@ -77,6 +79,7 @@ class CompressJob:
     memory: int | None = None
     force: bool = False
     keep_going: bool = False
+    auto_order: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ class CompressPlan:
         Whether the input carries weights.
     k, target : int
         The request.
+    auto_order : bool
+        The order will be chosen from measurements; ``k`` is the least that it can be.
     n_moments : int or None
         C(n_columns + k, k), the bound on the number of objects kept; smaller if columns depend
         on each other. None beyond MAX_COUNT.
@@ -80,6 +82,7 @@ class CompressPlan:
     weighted: bool
     k: int
     target: int
+    auto_order: bool
     n_moments: int | None
     copies_through: bool
     memory_needed: int
@@ -178,6 +181,10 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
     copies_through = source.n_rows <= target
     # N beyond the target or the rows is refused before the mathematics begins.
     largest = min(n_moments or MAX_COUNT, target, source.n_rows)
+    if job.auto_order:
+        from momentc.study.order import MOST_MOMENTS_TRIED
+
+        largest = min(MOST_MOMENTS_TRIED, target, source.n_rows)
     output = output_of(job)
     report = report_of(job)
     return CompressPlan(
@@ -188,6 +195,7 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
         weighted=source.has_weights,
         k=k,
         target=target,
+        auto_order=job.auto_order,
         n_moments=n_moments,
         copies_through=copies_through,
         memory_needed=needed_memory(source, n_columns, largest),

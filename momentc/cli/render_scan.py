@@ -1,0 +1,159 @@
+"""The report of ``error-scan`` as facts and tables for a person."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from momentc.cli.console import Table
+from momentc.cli.text import format_count, format_error
+
+__all__ = ["scan_facts", "scan_tables"]
+
+# A longer table of means than this is left to the file: nobody reads it in a terminal.
+MOST_ROWS = 80
+
+
+def scan_facts(content: dict[str, Any], output: str | None, plot: str | None) -> list[
+    tuple[str, str]
+]:  # fmt: skip
+    """Return the summary of a scan."""
+    done = len(content["cells"])
+    total = done + content["missing"]
+    cells = f"{done} of {total}" if content["missing"] else f"{done}"
+    if content["resumed"]:
+        cells += f" ({content['resumed']} of them from before)"
+    facts = [("input", content["input"]), ("cells", cells)]
+    if content["task"] is not None:
+        number, count = content["task"]
+        facts.append(("task", f"{number} of {count}"))
+    if content["missing"]:
+        facts.append(
+            ("result", "other tasks are still to come; the last one to end writes the table")
+        )
+    worst = [row["moment_error"] for row in content["rows"] if row["method"] == "momentc"]
+    if worst:
+        facts.append(("moment error", f"at most {format_error(max(worst))} up to order k"))
+    facts += [("failed", sentence) for sentence in content["failed"]]
+    if content["recommended"]:
+        facts.append(("advice", _advice(content)))
+    if output not in {None, "-"}:
+        facts.append(("output", str(output)))
+        if plot is not None:
+            facts.append(("plot", plot))
+    return facts
+
+
+def scan_tables(content: dict[str, Any]) -> list[Table]:
+    """Return the tables that the scan has something for."""
+    if content["missing"] or not content["rows"]:
+        return []
+    tables: list[Table] = []
+    rows = content["rows"]
+    if content["polylog"]:
+        tables.append(_polylog(content["polylog"]))
+    elif len(rows) <= MOST_ROWS:
+        tables.append(_means(rows))
+    if content["exponents"] and not content["polylog"]:
+        tables.append(_exponents(content["exponents"]))
+    if content["ratios"] and not content["polylog"]:
+        tables.append(_ratios(content["ratios"]))
+    if content["recommended"]:
+        tables.append(_recommended(content))
+    return tables
+
+
+def _advice(content: dict[str, Any]) -> str:
+    best = content["recommended"][0]
+    bound = format_error(content["max_error"])
+    if best["k"] is None:
+        return (
+            f"no setting seen holds {bound} in every family; the smallest error is "
+            f"{format_error(best['rms'])}. Scan a larger --target"
+        )
+    return (
+        f"--k {best['k']} --target {best['target']} is the cheapest setting seen with all errors "
+        f"<= {bound} ({format_error(best['rms'])})"
+    )
+
+
+def _means(rows: Sequence[dict[str, Any]]) -> Table:
+    families = list(rows[0]["errors"])
+    several = len({(row["m"], row["d"]) for row in rows}) > 1
+    head = [*(("m", "d") if several else ()), "method", "k", "kept to", "target", *families]
+    lines = [
+        [
+            *((str(row["m"]), format_count(row["d"])) if several else ()),
+            row["method"],
+            str(row["k"] or "-"),
+            "-" if row["kept_order"] is None else str(row["kept_order"]),
+            format_count(row["target"]),
+            *(format_error(row["errors"][family]["rms"]) for family in families),
+        ]
+        for row in rows
+    ]
+    return ("Error of the function panel (rms over its functions, mean over trials)", head, lines)
+
+
+def _exponents(found: Sequence[dict[str, Any]]) -> Table:
+    names = {row["family"] for row in found}
+    family = next((name for name in ("eq13", "eq98", "sigmoid") if name in names), min(names))
+    along = found[0]["along"]
+    ordered = sorted(
+        (row for row in found if row["family"] == family and row["theory"]),
+        key=lambda row: (row["m"], row["method"], row["k"]),
+    )
+    lines = [
+        [
+            str(row["m"]), row["method"], str(row["k"]),
+            f"{row['exponent']:.2f} ± {row['standard_error']:.2f}",
+            f"{row['theory']:.2f}", str(row["points"]),
+        ]
+        for row in ordered
+    ]  # fmt: skip
+    title = f"Exponent of the error of {family} in {'d' if along == 'd' else 'the target'}"
+    return (title, ("m", "method", "k", "fitted", "(k+1)/m + 0.5", "points"), lines)
+
+
+def _ratios(found: Sequence[dict[str, Any]]) -> Table:
+    lines = [
+        [
+            row["other"], row["family"], f"{row['geometric_mean']:.2g}", f"{row['worst']:.2g}",
+            str(row["cells"]),
+        ]
+        for row in found
+    ]  # fmt: skip
+    return (
+        "Error of momentc over that of the other methods",
+        ("method", "family", "geometric mean", "worst", "cells"),
+        lines,
+    )
+
+
+def _polylog(found: Sequence[dict[str, Any]]) -> Table:
+    lines = [
+        [
+            row["method"], str(row["m"]), format_count(row["d"]), format_count(row["target"]),
+            f"{row['median_k']:g}" if row["median_k"] else "-",
+            format_error(row["mean_least_error"]), format_error(row["std"]),
+        ]
+        for row in found
+    ]  # fmt: skip
+    return (
+        "Least error of Eq. (98) over the orders, mean over trials",
+        ("method", "m", "d", "target", "median k", "least error", "std"),
+        lines,
+    )
+
+
+def _recommended(content: dict[str, Any]) -> Table:
+    lines = [
+        [
+            row["family"],
+            "-" if row["k"] is None else str(row["k"]),
+            "-" if row["k"] is None else format_count(row["target"]),
+            format_error(row["rms"]),
+        ]
+        for row in content["recommended"]
+    ]
+    bound = format_error(content["max_error"])
+    title = f"Cheapest setting seen with an rms error of at most {bound}"
+    return (title, ("family", "k", "target", "error"), lines)

@@ -1,0 +1,129 @@
+"""Long jobs of many cells: their files, and what is already finished."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from momentc.errors import OutputError, UsageError
+from momentc.files.names import STDOUT
+from momentc.io.atomic import output_lock, probe_output, write_bytes_atomic
+from momentc.io.journal import Journal, read_journal
+from momentc.io.location import printable
+
+__all__ = ["finished_cells", "probe_files", "table_format", "write_files"]
+
+SUFFIX = ".jsonl"
+
+
+def table_format(output: str) -> str:
+    """Return 'csv' or 'json', as the name asks for; '-' is csv.
+
+    Raises
+    ------
+    UsageError
+    """
+    if output == STDOUT:
+        return "csv"
+    suffix = Path(output).suffix.lower()
+    if suffix not in {".csv", ".json"}:
+        raise UsageError(
+            f"--output is {printable(output)}; expected a name that ends in .csv or .json, or -"
+        )
+    return suffix[1:]
+
+
+def probe_files(
+    output: str | None, plot: str | None, *, force: bool, inputs: Sequence[Path] = ()
+) -> None:
+    """Refuse outputs that could not be written, before anything is computed.
+
+    Raises
+    ------
+    OutputError, UsageError
+    """
+    paths = [path for path in (output, plot) if path is not None and path != STDOUT]
+    for path in paths:
+        probe_output(path, force=force, inputs=inputs)
+    if len(paths) == 2 and Path(paths[0]).resolve() == Path(paths[1]).resolve():
+        raise UsageError("--output and --plot are the same file; give two names")
+
+
+@contextmanager
+def finished_cells(
+    output: str | None, head: dict[str, Any], *, task: tuple[int, int] | None, restart: bool
+) -> Iterator[tuple[Journal | None, list[dict[str, Any]]]]:
+    """Open the journal of a job; yield it with all pieces that are finished, other tasks' too.
+
+    The journals stand beside the output: ``scan.csv.cells.jsonl``, and
+    ``scan.csv.task-3-of-8.jsonl`` for tasks of an array job. Without an output there is none.
+
+    Parameters
+    ----------
+    output : str or None
+    head : dict
+        What the pieces depend on.
+    task : (int, int), optional
+    restart : bool
+        Forget what is finished (of a task: what this very task has finished).
+
+    Raises
+    ------
+    PartsError
+        A journal belongs to another job.
+    OutputError
+        Another run is writing the same journal.
+    """
+    if output is None or output == STDOUT:
+        yield None, []
+        return
+    place = Path(output)
+    name = "cells" if task is None else f"task-{task[0]}-of-{task[1]}"
+    own = place.with_name(f"{place.name}.{name}{SUFFIX}")
+    with ExitStack() as stack:
+        stack.enter_context(output_lock(own))
+        if restart:
+            for path in [own] if task is not None else _journals(place):
+                path.unlink(missing_ok=True)
+        journal = stack.enter_context(Journal(own, head))
+        pieces = list(journal.pieces)
+        for path in _journals(place):
+            if path != own:
+                pieces += read_journal(path, head)
+        yield journal, pieces
+
+
+def _journals(output: Path) -> list[Path]:
+    """Return the journals beside an output."""
+    start = f"{output.name}."
+    return sorted(
+        path
+        for path in output.parent.iterdir()
+        if path.name.startswith((f"{start}cells", f"{start}task-")) and path.suffix == SUFFIX
+    )
+
+
+def write_files(
+    output: str | None, text: str, plot: str | None, picture: bytes | None, *, force: bool
+) -> None:
+    """Write the table and the plot, each whole or not at all.
+
+    Raises
+    ------
+    OutputError
+    """
+    if output == STDOUT:
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise  # the reader has seen enough
+        except OSError as error:
+            raise OutputError(
+                f"the standard output cannot be written: {error.strerror}; send it elsewhere"
+            ) from error
+    elif output is not None:
+        write_bytes_atomic(output, text.encode(), force=force)
+    if plot is not None and picture is not None:
+        write_bytes_atomic(plot, picture, force=force)

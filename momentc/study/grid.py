@@ -1,0 +1,246 @@
+"""The cells of a scan: pure planning, before anything is computed."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from momentc.errors import UsageError
+from momentc.moments.request import MOST_MOMENTS
+from momentc.study.methods import ORDERED
+from momentc.study.synthetic import polylog_setting
+
+__all__ = [
+    "Cell",
+    "Plan",
+    "cost_of",
+    "cut_for_task",
+    "parse_task",
+    "plan_file",
+    "plan_polylog",
+    "plan_synthetic",
+]
+
+# Orders that --polylog tries where none are given.
+POLYLOG_ORDERS: Final = {
+    1: (*range(1, 13), 15, 20, 25, 30, 40, 50, 60),
+    2: (*range(1, 13), 14, 16, 18, 20),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One measurement: a method on a dataset.
+
+    Parameters
+    ----------
+    source : str
+        'file', or the kind of synthetic points.
+    m, d : int
+        Columns and rows.
+    method : str
+    k : int
+        0 for methods that know no order.
+    target : int
+    trial : int
+        Chooses the synthetic points, or only the method's random choices on a file.
+    """
+
+    source: str
+    m: int
+    d: int
+    method: str
+    k: int
+    target: int
+    trial: int
+
+    @property
+    def key(self) -> str:
+        """Name the cell in a journal."""
+        return (
+            f"{self.source} m={self.m} d={self.d} {self.method} k={self.k} n={self.target} "
+            f"t={self.trial}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cells of a scan, in the order in which they are computed.
+
+    Parameters
+    ----------
+    cells : tuple of Cell
+    skipped : tuple of str
+        Sentences on what was asked for and cannot be.
+    """
+
+    cells: tuple[Cell, ...]
+    skipped: tuple[str, ...]
+
+
+def plan_file(
+    m: int, d: int, rank: int, ks: Sequence[int], targets: Sequence[int],
+    methods: Sequence[str], trials: int,
+) -> Plan:  # fmt: skip
+    """Plan a scan of a user's array of d rows, m columns and affine rank ``rank``.
+
+    Cells whose target is below C(rank+k, k), or not below the number of rows, are left out.
+
+    Raises
+    ------
+    UsageError
+        If no cell is left.
+    """
+    cells: list[Cell] = []
+    skipped: list[str] = []
+    for target in targets:
+        if target >= d:
+            skipped.append(f"target {target} keeps all {d} rows: nothing to measure")
+            continue
+        possible = [k for k in ks if math.comb(rank + k, k) <= min(target, MOST_MOMENTS)]
+        skipped += _too_large(set(ks) - set(possible), rank, target)
+        for trial in range(trials):
+            cells += _methods("file", m, d, possible, target, methods, trial)
+    return _plan(cells, skipped)
+
+
+def plan_synthetic(
+    kind: str, ms: Sequence[int], ds: Sequence[int], ks: Sequence[int],
+    targets: Sequence[int], fraction: float, methods: Sequence[str], trials: int,
+) -> Plan:  # fmt: skip
+    """Plan a scan of synthetic points.
+
+    Parameters
+    ----------
+    kind : {'uniform', 'gaussian'}
+    ms, ds, ks : sequence of int
+    targets : sequence of int
+        Where empty, the paper's rule holds: max(int(fraction d), C(m+k, k)).
+    fraction : float
+    methods : sequence of str
+    trials : int
+
+    Raises
+    ------
+    UsageError
+        If no cell is left.
+    """
+    if not 0.0 < fraction < 1.0:
+        raise UsageError(f"--fraction is {fraction}; expected a number between 0 and 1")
+    cells: list[Cell] = []
+    skipped: list[str] = []
+    for m in ms:
+        for d in ds:
+            for trial in range(trials):
+                if targets:
+                    for target in targets:
+                        possible = [k for k in ks if math.comb(m + k, k) <= target < d]
+                        cells += _methods(kind, m, d, possible, target, methods, trial)
+                    continue
+                by_target: dict[int, list[int]] = {}
+                for k in ks:
+                    target = max(int(fraction * d), math.comb(m + k, k))
+                    if target < d:
+                        by_target.setdefault(target, []).append(k)
+                for target, possible in by_target.items():
+                    cells += _methods(kind, m, d, possible, target, methods, trial)
+            for k in ks:
+                lowest = min(targets) if targets else d - 1
+                if math.comb(m + k, k) > lowest:
+                    skipped += _too_large({k}, m, lowest)
+    return _plan(cells, skipped)
+
+
+def plan_polylog(
+    kind: str, ms: Sequence[int], ds: Sequence[int], ks: Sequence[int],
+    methods: Sequence[str], trials: int,
+) -> Plan:  # fmt: skip
+    """Plan Appendix G: every d to a power of its logarithm, with every order; the best counts.
+
+    Parameters
+    ----------
+    ks : sequence of int
+        Where empty: :data:`POLYLOG_ORDERS`.
+    """
+    cells: list[Cell] = []
+    for m in ms:
+        for d in ds:
+            target, _ = polylog_setting(m, d)
+            if target >= d:
+                continue
+            possible = [k for k in ks or POLYLOG_ORDERS[m] if math.comb(m + k, k) <= target]
+            for trial in range(trials):
+                cells += _methods(kind, m, d, possible, target, methods, trial)
+    return _plan(cells, [])
+
+
+def parse_task(text: str) -> tuple[int, int]:
+    """Return (i, n) of ``i/n``: the i-th of n tasks, counted from 1.
+
+    Raises
+    ------
+    UsageError
+    """
+    first, _, second = text.partition("/")
+    if not (first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
+        raise UsageError(
+            f"--task is {text!r}; expected i/n with 1 <= i <= n, as 3/8 for the third of eight "
+            "(an array job that counts from 1: --task $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT)"
+        )
+    return int(first), int(second)
+
+
+def cut_for_task(cells: Sequence[Cell], task: tuple[int, int]) -> tuple[Cell, ...]:
+    """Return the cells of the i-th of n tasks: every n-th, so that all take alike."""
+    number, count = task
+    return tuple(sorted(cells, key=lambda cell: (-cost_of(cell), cell.key))[number - 1 :: count])
+
+
+def cost_of(cell: Cell) -> float:
+    """Return roughly how many seconds a cell takes, in proportion; for the time left only."""
+    n_moments = float(math.comb(cell.m + cell.k, cell.k))
+    measuring = 5e-6 * cell.d
+    if cell.method == "momentc":
+        return 0.02 + measuring + 1e-7 * cell.d * math.pow(n_moments, 1.13)
+    if cell.method == "paper":
+        greedy = min(cell.d - cell.target, 2000)
+        return 0.1 + measuring + greedy * (1e-3 + 2e-9 * n_moments**3) + 4e-6 * cell.d * n_moments
+    if cell.method == "kmeans":
+        return 0.02 + measuring + 2e-9 * cell.d * cell.target * cell.m
+    return 0.01 + measuring
+
+
+def _methods(
+    source: str, m: int, d: int, ks: Iterable[int], target: int, methods: Sequence[str], trial: int
+) -> list[Cell]:
+    orders = list(ks)
+    if not orders:
+        return []
+    return [
+        Cell(source, m, d, method, k, target, trial)
+        for method in methods
+        for k in (orders if method in ORDERED else [0])
+    ]
+
+
+def _too_large(ks: Iterable[int], rank: int, target: int) -> list[str]:
+    return [
+        f"k = {k} in {rank} columns has {math.comb(rank + k, k)} moments, too many for target "
+        f"{target}"
+        for k in sorted(ks)
+    ]
+
+
+def _plan(cells: Sequence[Cell], skipped: Sequence[str]) -> Plan:
+    unique = tuple(dict.fromkeys(cells))
+    notes = tuple(dict.fromkeys(skipped))
+    if not unique:
+        because = f": {notes[0]}" if notes else ""
+        raise UsageError(
+            f"there is nothing to scan{because}; give a larger --target, more rows or a lower --k"
+        )
+    return Plan(tuple(sorted(unique, key=lambda cell: (cell.m, cell.d, cell.trial))), notes)

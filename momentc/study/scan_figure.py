@@ -1,0 +1,195 @@
+"""The figure of a scan: error against d, or against the target, one panel a dimension or family."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from momentc.study.drawing import METHOD_STYLE, mark_sizes, new_figure, order_colours, render
+from momentc.study.fit import FLOOR, theory_exponent
+from momentc.study.summary import PUBLISHED
+
+__all__ = ["draw_polylog", "draw_scan"]
+
+Row = dict[str, Any]
+
+# The smallest error that is drawn: rounding may give 0, which has no place on a log axis.
+LEAST_DRAWN: Final = 1e-17
+
+FORMULAS: Final = {"eq13": "sigmoid means, Eq. (13)", "eq98": "rational means, Eq. (98)"}
+
+
+def draw_scan(rows: Sequence[Row], exponents: Sequence[Row], path: str) -> bytes:
+    """Return the figure of the rows of :func:`momentc.study.summary.means`.
+
+    Several m: a panel for each m with the paper's function, and one with the fitted exponents.
+    One m: a panel for each family.
+    """
+    ms = sorted({row["m"] for row in rows})
+    families = list(rows[0]["errors"])
+    published = [name for name in PUBLISHED if name in families]
+    along = "d" if len({row["d"] for row in rows}) > 1 else "target"
+    if len(ms) > 1:
+        name = published[0] if published else families[0]
+        panels = [(f"m = {m}", m, name) for m in ms]
+        title = f"Error of {FORMULAS.get(name, name)}"
+        shown = [row for row in exponents if row["family"] == name and row["theory"]]
+    else:
+        panels = [(FORMULAS.get(name, name), ms[0], name) for name in families]
+        title = f"Error of the function panel, m = {ms[0]}"
+        shown = []
+    count = len(panels) + bool(shown)
+    n_columns = 2 if count in {2, 4} else min(3, count)
+    n_rows = math.ceil(count / n_columns)
+    figure, axes = new_figure(n_rows, n_columns, (4.3, 3.3))
+    orders = sorted({row["k"] for row in rows if row["k"]})
+    colours = order_colours(orders)
+    flat = list(axes.flat)
+    for axis, (name_of_panel, m, family) in zip(flat, panels, strict=False):
+        mine = [row for row in rows if row["m"] == m]
+        _draw_panel(axis, mine, family, along, colours)
+        axis.set_title(name_of_panel, fontsize=10)
+        axis.set_xlabel("objects d" if along == "d" else "objects kept")
+        axis.set_ylabel("mean |error|")
+    if shown:
+        _draw_exponents(flat[len(panels)], shown, ms)
+    for axis in flat[len(panels) + bool(shown) :]:
+        axis.set_visible(False)
+    _one_scale(flat[: len(panels)], together=len(ms) > 1)
+    for axis in flat[: len(panels)]:
+        _mark_floor(axis)
+    _legend(figure, rows, orders, colours, theory=True)
+    trials = max(row["trials"] for row in rows)
+    worst = max((row["moment_error"] for row in rows if row["method"] == "momentc"), default=None)
+    checked = "" if worst is None else f"; momentc's moments up to k agree to {worst:.0e}"
+    figure.suptitle(f"{title} ({trials} trial{'s' * (trials > 1)}{checked})", fontsize=11)
+    return render(figure, path)
+
+
+def draw_polylog(rows: Sequence[Row], path: str) -> bytes:
+    """Return the figure of the rows of :func:`momentc.study.summary.polylog_rows` (Fig. 8)."""
+    ms = sorted({row["m"] for row in rows})
+    figure, axes = new_figure(1, len(ms), (5.0, 3.6))
+    rules = {1: "120 log d", 2: "20 log² d"}
+    for axis, m in zip(axes.flat, ms, strict=True):
+        for method in dict.fromkeys(row["method"] for row in rows):
+            line = [row for row in rows if row["m"] == m and row["method"] == method]
+            style = {"color": "#0072b2", **METHOD_STYLE[method]}
+            error = [max(row["mean_least_error"], LEAST_DRAWN) for row in line]
+            axis.errorbar(
+                [row["d"] for row in line], error,
+                yerr=[
+                    [min(row["std"], 0.9 * e) for row, e in zip(line, error, strict=True)],
+                    [row["std"] for row in line],
+                ],
+                label=method, capsize=2, markersize=4, linewidth=1.2, **style,
+            )  # fmt: skip
+            for row, value in zip(line, error, strict=True):
+                if row["median_k"]:
+                    axis.annotate(
+                        f"{row['median_k']:g}", (row["d"], value), xytext=(0, 6),
+                        textcoords="offset points", fontsize=7, ha="center",
+                    )  # fmt: skip
+        axis.set(xscale="log", yscale="log", xlabel="objects d", ylabel="least mean |error|")
+        axis.set_title(f"m = {m}: d → {rules[m]}", fontsize=10)
+        mark_sizes(axis, (row["d"] for row in rows if row["m"] == m))
+        _mark_floor(axis)
+    axes.flat[0].legend(fontsize=8, frameon=False)
+    figure.suptitle("Polylogarithmic compression, Eq. (98); at each point the best order k")
+    return render(figure, path)
+
+
+def _draw_panel(
+    axis: Any, rows: Sequence[Row], family: str, along: str, colours: dict[int, Any]
+) -> None:
+    lines: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        lines.setdefault((row["method"], row["k"]), []).append(row)
+    for (method, k), found in lines.items():
+        line = sorted(found, key=lambda row: float(row[along]))
+        x = [row[along] for row in line]
+        y = [max(row["errors"][family]["mean_abs"], LEAST_DRAWN) for row in line]
+        style = {"color": colours.get(k, "#000000"), **METHOD_STYLE[method]}
+        axis.plot(x, y, markersize=4, linewidth=1.2, **style)
+        if method == "momentc" and len(x) > 1:
+            _theory_line(axis, x, y, theory_exponent(line[0]["m"], k), colours[k])
+    axis.set(xscale="log", yscale="log")
+    mark_sizes(axis, (row[along] for row in rows))
+
+
+def _theory_line(axis: Any, x: list[float], y: list[float], exponent: float, colour: Any) -> None:
+    """Draw the theory's slope through the first point, as far as it stays above rounding."""
+    if y[0] <= FLOOR:
+        return
+    last = min(x[-1], x[0] * (y[0] / FLOOR) ** (1.0 / exponent))
+    axis.plot(
+        [x[0], last], [y[0], y[0] * (last / x[0]) ** -exponent],
+        color=colour, linestyle=(0, (5, 3)), linewidth=0.8, alpha=0.7,
+    )  # fmt: skip
+
+
+def _mark_floor(axis: Any) -> None:
+    """Shade what is rounding, if the axis comes near it."""
+    low, high = axis.get_ylim()
+    if low < 30.0 * FLOOR:
+        axis.axhspan(LEAST_DRAWN / 10, FLOOR, color="#eeeeee", zorder=0)
+        axis.text(
+            0.99, FLOOR / 2.0, "rounding", fontsize=7, color="#777777", ha="right", va="top",
+            transform=axis.get_yaxis_transform(),
+        )  # fmt: skip
+        axis.set_ylim(max(low, LEAST_DRAWN / 3), high)
+
+
+def _one_scale(axes: Sequence[Any], *, together: bool) -> None:
+    """Panels of one function share their scale; families keep their own."""
+    if together:
+        low = min(axis.get_ylim()[0] for axis in axes)
+        high = max(axis.get_ylim()[1] for axis in axes)
+        for axis in axes:
+            axis.set_ylim(low, high)
+
+
+def _draw_exponents(axis: Any, rows: Sequence[Row], ms: Sequence[int]) -> None:
+    """Fig. 2(e): fitted exponents against k, theory dashed."""
+    colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
+    for place, m in enumerate(ms):
+        colour = colours[place % len(colours)]
+        for method in dict.fromkeys(row["method"] for row in rows):
+            line = [row for row in rows if row["m"] == m and row["method"] == method]
+            if line:
+                axis.errorbar(
+                    [row["k"] for row in line], [row["exponent"] for row in line],
+                    yerr=[row["standard_error"] for row in line], capsize=2, markersize=4,
+                    linewidth=1.0, **{**METHOD_STYLE[method], "color": colour},
+                    label=f"m = {m}" if method == rows[0]["method"] else None,
+                )  # fmt: skip
+        ks = sorted({row["k"] for row in rows if row["m"] == m})
+        axis.plot(
+            ks, [theory_exponent(m, k) for k in ks], color=colour, linestyle=(0, (5, 3)),
+            linewidth=0.8,
+        )  # fmt: skip
+    axis.set(xlabel="order k", ylabel="exponent of d")
+    axis.set_xticks(sorted({row["k"] for row in rows}))
+    axis.set_title("fitted exponents; dashed (k+1)/m + 0.5", fontsize=10)
+    axis.legend(fontsize=7, frameon=False)
+
+
+def _legend(
+    figure: Any, rows: Sequence[Row], orders: list[int], colours: dict[int, Any], *, theory: bool
+) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], linewidth=1.2, markersize=4, label=method,
+               **{"color": "#444444", **METHOD_STYLE[method]})
+        for method in dict.fromkeys(row["method"] for row in rows)
+    ]  # fmt: skip
+    handles += [Line2D([], [], color=colours[k], linewidth=3, label=f"k = {k}") for k in orders]
+    if theory:
+        handles.append(
+            Line2D([], [], color="#444444", linestyle=(0, (5, 3)), linewidth=0.8,
+                   label="slope (k+1)/m + 0.5")
+        )  # fmt: skip
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(8, len(handles)), fontsize=8,
+        frameon=False,
+    )  # fmt: skip

@@ -1,0 +1,181 @@
+"""What the records of a scan say together: means over trials, exponents, ratios, advice."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from momentc.study.fit import FLOOR, fit_power, theory_exponent
+
+__all__ = ["PUBLISHED", "exponents", "means", "polylog_rows", "ratios", "recommend"]
+
+Record = dict[str, Any]
+PUBLISHED: Final = ("eq13", "eq98")
+
+_SETTING = ("source", "m", "d", "method", "k", "target")
+
+
+def means(records: Iterable[Record]) -> list[Record]:
+    """Return one row for each setting, averaged over its trials, by m, d, target, method, k.
+
+    Keys: those of a cell without the trial; ``trials``; ``kept_order``; ``seconds``, the mean;
+    ``moment_error``, the largest of a matched order; ``errors`` by family with the means of
+    ``rms`` and ``mean_abs`` and the standard deviation ``std`` of the latter over the trials.
+    """
+    groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        if "failed" not in record:
+            groups[tuple(record[name] for name in _SETTING)].append(record)
+    rows = []
+    for setting, group in groups.items():
+        row = dict(zip(_SETTING, setting, strict=True))
+        matched = [record["moment_error"][: record["k"] + 1] for record in group]
+        row |= {
+            "trials": len(group),
+            "n_kept": max(record["n_kept"] for record in group),
+            "kept_order": group[0]["kept_order"],
+            "seconds": _mean(record["seconds"] for record in group),
+            "moment_error": max(max(values) for values in matched),
+            "errors": {
+                family: {
+                    "rms": _mean(record["errors"][family]["rms"] for record in group),
+                    "mean_abs": _mean(record["errors"][family]["mean_abs"] for record in group),
+                    "std": float(
+                        np.std([record["errors"][family]["mean_abs"] for record in group])
+                    ),
+                }
+                for family in group[0]["errors"]
+            },
+        }
+        rows.append(row)
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    return sorted(
+        rows,
+        key=lambda row: (
+            row["m"], row["d"], row["target"], methods.index(row["method"]), row["k"],
+        ),
+    )  # fmt: skip
+
+
+def exponents(rows: Sequence[Record]) -> list[Record]:
+    """Return the fitted exponents of the mean absolute error, for every line of three or more.
+
+    A line runs over d at a fixed fraction; on a file, where d does not change, over the target.
+    Points at the floor of floating point take no part. ``theory`` is (k+1)/m + 0.5 for the order
+    asked for, null for methods that know none.
+    """
+    along = "d" if len({row["d"] for row in rows}) > 1 else "target"
+    across = ("m", "method", "k") if along == "d" else ("m", "method", "k", "d")
+    lines: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    for row in rows:
+        for family in row["errors"]:
+            lines[(*(row[name] for name in across), family)].append(row)
+    found = []
+    for (m, method, k, *_, family), line in lines.items():
+        law = fit_power(
+            [row[along] for row in line],
+            [row["errors"][family]["mean_abs"] for row in line],
+            FLOOR,
+        )
+        if law is not None:
+            found.append(
+                {
+                    "m": m, "method": method, "k": k, "family": family, "along": along,
+                    "exponent": -law.exponent, "standard_error": law.standard_error,
+                    "theory": theory_exponent(m, k) if k else None, "points": law.n,
+                }
+            )  # fmt: skip
+    return found
+
+
+def ratios(rows: Sequence[Record], method: str = "momentc") -> list[Record]:
+    """Return how a method's errors compare with every other's on the same cells.
+
+    Keys: ``other``, ``family``, ``geometric_mean`` and ``worst`` of error / other's error over
+    the cells where the other's error is above the floor, and their number ``cells``.
+    """
+    mine = {_place(row): row for row in rows if row["method"] == method}
+    by_pair: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        if row["method"] == method:
+            continue
+        for place, own in mine.items():
+            if place[:3] != _place(row)[:3] or (row["k"] and place != _place(row)):
+                continue
+            for family, error in row["errors"].items():
+                if error["mean_abs"] > FLOOR:
+                    small = max(own["errors"][family]["mean_abs"], 1e-17)
+                    by_pair[row["method"], family].append(math.log(small / error["mean_abs"]))
+    return [
+        {
+            "other": other, "family": family, "geometric_mean": math.exp(_mean(values)),
+            "worst": math.exp(max(values)), "cells": len(values),
+        }
+        for (other, family), values in by_pair.items()
+    ]  # fmt: skip
+
+
+def recommend(rows: Sequence[Record], max_error: float) -> list[Record]:
+    """Return the cheapest setting of momentc that holds ``max_error``, for all families and each.
+
+    The cheapest is the smallest target; among equal targets the fastest. Keys: ``family`` ('all'
+    first); ``k``, ``target`` and ``rms``; where no setting holds, ``k`` and ``target`` are null
+    and ``rms`` is the smallest that was seen.
+    """
+    own = [row for row in rows if row["method"] == "momentc"]
+    if not own:
+        return []
+    names = list(own[0]["errors"])
+    found = []
+    for family in ("all", *names):
+        chosen = names if family == "all" else [family]
+        error = [max(row["errors"][name]["rms"] for name in chosen) for row in own]
+        good = [
+            (row["target"], row["seconds"], value, row["k"], row["m"], row["d"])
+            for row, value in zip(own, error, strict=True)
+            if value <= max_error
+        ]
+        if good:
+            target, _, rms, k, m, d = min(good)
+            found.append({"family": family, "k": k, "target": target, "rms": rms, "m": m, "d": d})
+        else:
+            found.append({"family": family, "k": None, "target": None, "rms": min(error)})
+    return found
+
+
+def polylog_rows(records: Iterable[Record]) -> list[Record]:
+    """Return Fig. 8: for every method, m and d the least error of Eq. (98) over the orders.
+
+    The least of every trial is taken, as in the paper, then their mean; ``median_k`` is the
+    median of the orders that reached it.
+    """
+    trials: dict[tuple[Any, ...], dict[int, list[tuple[float, int]]]] = defaultdict(dict)
+    for record in records:
+        if "failed" in record:
+            continue
+        place = (record["method"], record["m"], record["d"], record["target"])
+        least = trials[place].setdefault(record["trial"], [])
+        least.append((record["errors"]["eq98"]["mean_abs"], record["k"]))
+    rows = []
+    for (method, m, d, target), by_trial in sorted(trials.items()):
+        best = [min(values) for values in by_trial.values()]
+        rows.append(
+            {
+                "method": method, "m": m, "d": d, "target": target, "trials": len(best),
+                "mean_least_error": _mean(error for error, _ in best),
+                "std": float(np.std([error for error, _ in best])),
+                "median_k": float(np.median([k for _, k in best])),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _place(row: Record) -> tuple[Any, ...]:
+    return row["m"], row["d"], row["target"], row["k"]
+
+
+def _mean(values: Iterable[float]) -> float:
+    kept = list(values)
+    return math.fsum(kept) / len(kept)
