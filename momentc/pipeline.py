@@ -25,7 +25,8 @@ from momentc.moments.multi_index import n_moments
 from momentc.moments.request import ORDERS_BEYOND, check_request, working_order
 from momentc.options import CompressOptions
 from momentc.progress import ProgressCallback
-from momentc.reduction.matching import least_relative_change
+from momentc.reduction.matching import least_change
+from momentc.surplus import match_surplus
 from momentc.weighted import WeightedSet
 
 __all__ = ["Compression", "certify", "check_request", "compress_points"]
@@ -142,21 +143,19 @@ def compress_points(
         if copied:
             rows, merged = np.arange(len(points)), scaled
         check_request(options.k, options.target, len(rows), frame.rank)
-        order = options.k
-        if len(rows) > options.target:
-            order = working_order(options.k, frame.rank, options.target, options.effort)
-        with watch.stage("moments"):
-            local = frame.apply(points[rows] if len(rows) < len(points) else points)
-            compared = order + ORDERS_BEYOND
-            moments = accumulate_moments(local, merged, compared, "monomial", map_function)
+        everything = frame.apply(points)
+        local = everything[rows] if len(rows) < len(points) else everything
         if len(rows) <= options.target:
-            kept = np.arange(len(rows))
-            kept_weights = merged
+            kept, kept_weights, order = np.arange(len(rows)), merged, options.k
         else:
-            kept, kept_weights = _reduce(
-                local, merged, order, options, n_threads, map_function, progress, watch
+            kept, kept_weights, order = _reduce(
+                local, merged, frame.rank, options, n_threads, map_function, progress, watch
             )
         with watch.stage("certificate"):
+            # From the rows as they came, not from the merged ones: the certificate checks every
+            # step in between.
+            compared = order + ORDERS_BEYOND
+            moments = accumulate_moments(everything, scaled, compared, "monomial", map_function)
             after = accumulate_moments(
                 local[kept], kept_weights, compared, "monomial", map_function
             )
@@ -212,14 +211,15 @@ def certify(
 def _reduce(
     local: NDArray[np.float64],
     weights: NDArray[np.float64],
-    order: int,
+    rank: int,
     options: CompressOptions,
     n_threads: int,
     map_function: MapFunction,
     progress: ProgressCallback | None,
     watch: _Stopwatch,
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the positions that are kept and their weights."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
+    """Return the positions that are kept, their weights, and the order K that they match."""
+    order = working_order(options.k, rank, options.target, options.effort)
     with watch.stage("moments"):
         wanted = accumulate_moments(local, weights, order, "legendre", map_function)
     reduced = weights.copy()
@@ -230,7 +230,14 @@ def _reduce(
         )  # fmt: skip
     with watch.stage("final solve"):
         kept_weights = _correct(local[kept], reduced[kept], wanted)
-    return kept, kept_weights
+    if options.effort == "high":
+        with watch.stage("surplus matching"):
+            order, kept_weights = match_surplus(
+                local, weights, kept, kept_weights, order, options.seed, map_function
+            )
+            # A larger change leaves more rounding behind in the orders that were matched already.
+            kept_weights = _correct(local[kept], kept_weights, wanted)
+    return kept, kept_weights, order
 
 
 def _correct(
@@ -244,7 +251,7 @@ def _correct(
         return np.asarray((wanted.high - have.high) + (wanted.low - have.low))
 
     miss = residual(weights)
-    corrected = weights * (1.0 + least_relative_change(features, weights, miss))
+    corrected = weights * (1.0 + least_change(features, weights, miss))
     if np.all(corrected >= 0.0) and np.abs(residual(corrected)).max() < np.abs(miss).max():
         return corrected
     return weights

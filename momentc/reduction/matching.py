@@ -1,35 +1,42 @@
 """Least change of the weights that corrects their moments.
 
 Problem. Weights c > 0 on s points with features phi(w_j), whose moments miss the wanted ones by a
-residual rho in R^N. Find relative changes z of least norm with ``sum_j c_j z_j phi(w_j) = rho``;
-then ``c (1 + z)`` has the wanted moments. With A = Phi diag(c) this is the least-norm solution of
-A z = rho, z = A^T (A A^T)^+ rho. Relative changes, because they keep the signs: a weight can only
-become negative if its z falls below -1.
+residual rho in R^N. Among all changes with ``sum_j c_j z_j phi(w_j) = rho`` take the one of least
+``sum_j c_j z_j^2``. With the Gram matrix ``G = sum_j c_j phi(w_j) phi(w_j)^T`` it is
 
-Used for the last digits: the rounding of all reductions together is a residual near 1e-16, and
-the solve removes what a step of it can remove.
+    z_j = phi(w_j) . x,    G x = rho,
+
+so the weights are multiplied by 1 + a polynomial: near points change alike, and no weight becomes
+negative while |z| < 1. In survey statistics this is known as calibration (Deville and Sarndal
+1992).
+
+Used for the last digits (:func:`least_change`), where rho is the rounding of all reductions
+together, and for surplus matching (:func:`matched_further`), where rho holds higher orders too.
 """
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
+from scipy.linalg import eigh, lapack, solve_triangular
 
+from momentc.moments.multi_index import ProductPlan
 from momentc.tolerances import gram_cutoff
 
-__all__ = ["least_relative_change"]
+__all__ = ["least_change", "matched_further"]
 
 
-def least_relative_change(
+def least_change(
     features: NDArray[np.float64], weights: NDArray[np.float64], residual: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return z of least norm such that the moments of ``weights * z`` are ``residual``.
+    """Return the relative changes z of the weights that correct the residual.
 
     Parameters
     ----------
     features : (N, s) float64 ndarray
         Well conditioned (Legendre products in the frame).
     weights : (s,) float64 ndarray
-        > 0.
+        >= 0.
     residual : (N,) float64 ndarray
 
     Returns
@@ -37,9 +44,50 @@ def least_relative_change(
     (s,) float64 ndarray
         The part of the residual outside the range of the features cannot be met and is left.
     """
-    scaled = features * weights
-    gram = scaled @ scaled.T
-    values, vectors = eigh(gram, check_finite=False)
-    usable = values > gram_cutoff(len(gram)) * values[-1]
+    values, vectors = eigh((features * weights) @ features.T, check_finite=False)
+    usable = values > gram_cutoff(len(values)) * values[-1]
     inverse = np.where(usable, 1.0 / np.where(usable, values, 1.0), 0.0)
-    return np.asarray(scaled.T @ (vectors @ (inverse * (vectors.T @ residual))))
+    return np.asarray((vectors @ (inverse * (vectors.T @ residual))) @ features)
+
+
+def matched_further(
+    features: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    residual: NDArray[np.float64],
+    plan: ProductPlan,
+    first_order: int,
+    least_ratio: float,
+) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    """Yield (order, weights) that match the moments up to each order from ``first_order`` on.
+
+    One Cholesky factorisation serves all orders, because the features are listed by degree: that
+    of a leading block is a leading block of the whole.
+
+    Parameters
+    ----------
+    features : (N, s) float64 ndarray
+        Up to the order of ``plan``.
+    weights : (s,) float64 ndarray
+        > 0.
+    residual : (N,) float64 ndarray
+        Wanted moments less those of the weights.
+    plan : ProductPlan
+    first_order : int
+    least_ratio : float
+        Stop before a weight falls below this part of its value.
+    """
+    gram = (features * weights) @ features.T
+    lower, info = lapack.dpotrf(gram, lower=1)
+    # A leading minor that is not positive definite: the orders below it are still good.
+    definite = len(gram) if info == 0 else info - 1
+    for order in range(first_order, plan.order + 1):
+        count = int(plan.first[order + 1])
+        if count > definite:
+            return
+        block = lower[:count, :count]
+        half = solve_triangular(block, residual[:count], lower=True, check_finite=False)
+        solved = solve_triangular(block, half, lower=True, trans="T", check_finite=False)
+        ratio = 1.0 + solved @ features[:count]
+        if not ratio.min() >= least_ratio:
+            return
+        yield order, weights * ratio
