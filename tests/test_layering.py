@@ -28,13 +28,14 @@ ALLOWED: dict[str, frozenset[str]] = {
     "cli": frozenset({"files", "study"}),
     # The measuring commands read and write files, and --k auto measures: files call the study,
     # which opens none itself.
-    "files": frozenset({"io", "panel", "pipeline", "study", "verification"}),
+    "files": frozenset({"engine", "io", "panel", "pipeline", "study", "verification"}),
     "api": frozenset({"io", "pipeline", "verification"}),
     # Besides whole compressions it runs baselines of its own, over processes, and checks them.
     "study": frozenset({"clustering", "engine", "moments", "panel", "pipeline", "verification"}),
     "verification": frozenset({"moments"}),
-    "pipeline": frozenset({"hybrid", "reduction", "moments", "clustering", "engine", "panel"}),
-    "hybrid": frozenset({"clustering", "reduction", "moments", "panel"}),
+    "pipeline": frozenset({"hybrid", "reduction", "moments", "clustering", "engine", "surplus"}),
+    "hybrid": frozenset({"clustering", "reduction", "moments"}),
+    "surplus": frozenset({"reduction", "moments", "panel"}),
     "clustering": frozenset({"moments"}),
     "reduction": frozenset({"moments"}),
     # The functions by which errors are measured: one set, whoever measures.

@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
+from momentc.cli.bench import HELP as BENCH_HELP
+from momentc.cli.bench import bench
 from momentc.cli.compress import HELP as COMPRESS_HELP
 from momentc.cli.compress import compress
 from momentc.cli.error_scan import HELP as SCAN_HELP
@@ -22,6 +24,7 @@ Examples:
   momentc compress data.h5 --k 5 --target 1000     writes data.momentc.h5
   momentc verify-moments data.h5 data.momentc.h5   compares the moments, exit code 0 or 5
   momentc info data.momentc.h5                     says what a file holds
+  momentc error-scan data.h5 --target 500,1000     measures the error by order and target
 
 Keep a few rows of an array, with new weights, so that all moments of the rows up to order k stay
 exactly as they were. Results go to stdout, everything else to stderr.
@@ -73,6 +76,7 @@ COMMANDS = (
     ("compress", compress, COMPRESS_HELP, "Keep a few rows, with weights, and all moments."),
     ("verify-moments", verify_moments, VERIFY_HELP, "Compare the moments of two files."),
     ("error-scan", error_scan, SCAN_HELP, "Measure the error by order and target."),
+    ("bench", bench, BENCH_HELP, "Measure time and memory."),
     ("info", info, INFO_HELP, "Say what a file holds."),
 )
 for _name, _function, _help, _short in COMMANDS:

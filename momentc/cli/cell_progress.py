@@ -73,7 +73,7 @@ class LineCells:
     def __call__(self, standing: "Standing") -> None:
         """Take the news and say it if the last line is old enough."""
         now = self._clock()
-        if now - self._said_at >= SECONDS_BETWEEN_LINES:
+        if standing.done < standing.total and now - self._said_at >= SECONDS_BETWEEN_LINES:
             self._said_at = now
             print(f"momentc: {describe(standing)}", file=self._stream, flush=True)
 

@@ -1,0 +1,155 @@
+"""The figure of ``bench``: seconds and memory against d, and where the time goes."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from momentc.study.drawing import mark_sizes, new_figure, render
+
+__all__ = ["draw_bench"]
+
+Record = dict[str, Any]
+
+# The colours of Okabe and Ito, told apart by colour-blind eyes.
+COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+BASELINE_MARKERS: Final = {"svd": "x", "paper": "s", "pyrecombine": "^"}
+MIB: Final = 2.0**20
+
+
+def draw_bench(records: Sequence[Record], path: str) -> bytes:
+    """Return the figure of the records of :func:`momentc.study.timing.measure_cell`."""
+    lines = sorted({(r["m"], r["k"]) for r in records})
+    colours = {line: COLOURS[i % len(COLOURS)] for i, line in enumerate(lines)}
+    figure, axes = new_figure(1, 3, (4.6, 3.9))
+    _draw_times(axes[0, 0], records, colours)
+    _draw_memory(axes[0, 1], records, colours)
+    _draw_stages(axes[0, 2], records)
+    _legend(figure, records, colours)
+    worst = max((r["moment_error"] or float("inf") for r in records), default=0.0)
+    if all(record["ok"] for record in records):
+        verdict = f"every timed result was verified: moment errors at most {worst:.0e}"
+    else:
+        wrong = sum(not record["ok"] for record in records)
+        verdict = f"{wrong} of {len(records)} cells FAILED the verification"
+    figure.suptitle(f"Time and memory of momentc; {verdict}", fontsize=11)
+    return render(figure, path)
+
+
+def _draw_times(axis: Any, records: Sequence[Record], colours: dict[Any, str]) -> None:
+    threads = sorted({record["threads"] for record in records})
+    for (m, k), colour in colours.items():
+        for count in threads:
+            line = [
+                r for r in records if (r["m"], r["k"], r["threads"]) == (m, k, count)
+            ]  # fmt: skip
+            line.sort(key=lambda record: int(record["d"]))
+            dashes = "-" if count == threads[-1] else (0, (4, 2))
+            axis.plot(
+                [r["d"] for r in line], [r["seconds"] for r in line], marker="o", markersize=4,
+                color=colour, linestyle=dashes, linewidth=1.2,
+            )  # fmt: skip
+            if count != threads[-1]:
+                continue
+            for name, marker in BASELINE_MARKERS.items():
+                found = [
+                    (r["d"], r["baselines"][name]["seconds"])
+                    for r in line
+                    if "seconds" in r["baselines"].get(name, {})
+                ]
+                if found:
+                    axis.plot(
+                        *zip(*found, strict=True), marker=marker, markersize=5, color=colour,
+                        linestyle=":", linewidth=0.9, markerfacecolor="white",
+                    )  # fmt: skip
+    axis.set(xscale="log", yscale="log", xlabel="objects d", ylabel="seconds (least of the runs)")
+    mark_sizes(axis, (record["d"] for record in records))
+    _slope_one(axis, records)
+    axis.set_title("time", fontsize=10)
+
+
+def _slope_one(axis: Any, records: Sequence[Record]) -> None:
+    """Draw what grows in proportion to d, through the largest cell."""
+    sizes = [record["d"] for record in records]
+    if len(set(sizes)) < 2:
+        return
+    last = max(records, key=lambda record: (record["d"], record["seconds"]))
+    first = min(sizes)
+    axis.plot(
+        [first, last["d"]], [last["seconds"] * first / last["d"] * 1.6, last["seconds"] * 1.6],
+        color="#777777", linestyle=(0, (5, 3)), linewidth=0.9,
+    )  # fmt: skip
+    axis.annotate(
+        "∝ d", (first, last["seconds"] * first / last["d"] * 1.6), color="#777777", fontsize=8,
+        xytext=(0, 7), textcoords="offset points",
+    )  # fmt: skip
+
+
+def _draw_memory(axis: Any, records: Sequence[Record], colours: dict[Any, str]) -> None:
+    for (m, k), colour in colours.items():
+        line = [record for record in records if (record["m"], record["k"]) == (m, k)]
+        most: dict[int, float] = {}
+        for record in line:
+            most[record["d"]] = max(most.get(record["d"], 0.0), record["peak_memory"] / MIB)
+        axis.plot(
+            sorted(most), [most[d] for d in sorted(most)], marker="o", markersize=4, color=colour,
+            linewidth=1.2,
+        )  # fmt: skip
+    axis.set(xscale="log", xlabel="objects d", ylabel="MiB")
+    axis.set_ylim(0, 1.1 * max(record["peak_memory"] for record in records) / MIB)
+    mark_sizes(axis, (record["d"] for record in records))
+    axis.set_title("peak memory of the process", fontsize=10)
+
+
+def _draw_stages(axis: Any, records: Sequence[Record]) -> None:
+    """Draw the parts of the time of the largest cell of each m and k."""
+    largest: dict[tuple[int, int], Record] = {}
+    for record in records:
+        place = (record["m"], record["k"])
+        if place not in largest or record["d"] >= largest[place]["d"]:
+            largest[place] = record
+    bars = [largest[place] for place in sorted(largest)]
+    stages = list(dict.fromkeys(stage for record in bars for stage in record["stages"]))
+    left = [0.0] * len(bars)
+    for i, stage in enumerate(stages):
+        parts = [
+            record["stages"].get(stage, 0.0) / sum(record["stages"].values()) for record in bars
+        ]
+        axis.barh(
+            range(len(bars)), parts, left=left, color=COLOURS[i % len(COLOURS)], label=stage,
+            height=0.65, edgecolor="white", linewidth=0.5,
+        )  # fmt: skip
+        left = [a + b for a, b in zip(left, parts, strict=True)]
+    axis.set_yticks(
+        range(len(bars)), [f"m={r['m']} k={r['k']}\nd={r['d']:,}" for r in bars], fontsize=7
+    )
+    axis.invert_yaxis()
+    axis.set(xlim=(0, 1), xlabel="part of the time")
+    axis.grid(visible=False)
+    axis.set_title("stages, largest cell of each line", fontsize=10, pad=34)
+    axis.legend(
+        fontsize=7, frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0),
+        borderaxespad=0.2,
+    )  # fmt: skip
+
+
+def _legend(figure: Any, records: Sequence[Record], colours: dict[Any, str]) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=colour, marker="o", markersize=4, label=f"m = {m}, k = {k}")
+        for (m, k), colour in colours.items()
+    ]
+    threads = sorted({record["threads"] for record in records})
+    for count in threads:
+        dashes: Any = "-" if count == threads[-1] else (0, (4, 2))
+        word = "thread" if count == 1 else "threads"
+        handles.append(Line2D([], [], color="#444444", linestyle=dashes, label=f"{count} {word}"))
+    used = {name for r in records for name, other in r["baselines"].items() if "seconds" in other}
+    handles += [
+        Line2D([], [], color="#444444", linestyle=":", marker=BASELINE_MARKERS[name],
+               markerfacecolor="white", label=name)
+        for name in BASELINE_MARKERS if name in used
+    ]  # fmt: skip
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(8, len(handles)), fontsize=8,
+        frameon=False,
+    )  # fmt: skip
