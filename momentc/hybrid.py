@@ -117,7 +117,8 @@ def reduce_support(
 
     if len(alive) > TREE_FROM * CELLS_UNTIL * target:
         n_groups = max(1, CELLS_UNTIL * target // n_moments)
-        apply("cells", kmeans(len(alive) / n_groups, PIECES * n_moments))
+        groups = kmeans(len(alive) / n_groups, PIECES * n_moments)
+        apply("cells", _most_compact(points, groups, len(alive) - limit))
 
     while len(alive) > 1.05 * limit:
         groups = kmeans(ROUND_GROUP * n_moments)
@@ -164,12 +165,20 @@ def _extents(points, members, offsets):  # type: ignore[no-untyped-def]
 
 
 def _most_compact(points: NDArray[np.float64], groups: Groups, n_remove: int) -> Groups:
-    """Return the groups of the smallest extent that together can lose ``n_remove`` points."""
+    """Let the groups of the smallest extent lose ``n_remove`` points together, and no more.
+
+    The group in which the count is reached loses a part, if the tableau can stop anywhere in it;
+    the barycentre tree, which takes the groups above its size, cannot.
+    """
     removable = np.maximum(groups.sizes - groups.keep, 0)
     if removable.sum() <= n_remove:
         return groups
     order = np.argsort(_extents(points, groups.members, groups.offsets), kind="stable")
-    enough = int(np.searchsorted(np.cumsum(removable[order]), n_remove)) + 1
+    removed = np.cumsum(removable[order])
+    whole = int(np.searchsorted(removed, n_remove, side="right"))
     keep = groups.sizes.copy()
-    keep[order[:enough]] = groups.keep[order[:enough]]
+    keep[order[:whole]] = groups.keep[order[:whole]]
+    last = order[whole]
+    if groups.sizes[last] <= TREE_FROM * groups.keep[last]:
+        keep[last] -= n_remove - (removed[whole - 1] if whole else 0)
     return Groups(groups.members, groups.offsets, keep)

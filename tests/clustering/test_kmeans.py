@@ -38,14 +38,16 @@ def spread(points: Array, groups: Groups) -> float:
 def test_every_point_is_in_one_group(data: tuple[Array, Array], size: float, fine: bool) -> None:
     points, _ = data
     local = (points - points[0]) / np.maximum(np.ptp(points, axis=0), 1e-300)
-    assert_partition(kmeans_groups(local, size, 7, seed(), fine=fine), len(points), 7)
+    assert_partition(
+        kmeans_groups(local, size, 7, seed(), pieces=64 if fine else 1), len(points), 7
+    )
 
 
 @pytest.mark.parametrize("fine", [False, True])
 @pytest.mark.parametrize("m", [1, 2, 3, 6])
 def test_the_groups_are_about_as_large_as_asked(m: int, fine: bool) -> None:
     points = np.random.default_rng(1).uniform(-1.0, 1.0, (6000, m))
-    groups = kmeans_groups(points, 40.0, 3, seed(), fine=fine)
+    groups = kmeans_groups(points, 40.0, 3, seed(), pieces=64 if fine else 1)
     assert_partition(groups, 6000, 3)
     assert len(groups) == pytest.approx(150, rel=0.1)
 
@@ -54,7 +56,7 @@ def test_the_groups_are_about_as_large_as_asked(m: int, fine: bool) -> None:
 def test_the_groups_are_compact(m: int) -> None:
     """Far more than groups of random points, and within a factor of 2 of perfect cubes."""
     points = np.random.default_rng(2).uniform(-1.0, 1.0, (5000, m))
-    groups = kmeans_groups(points, 50.0, 3, seed(), fine=False)
+    groups = kmeans_groups(points, 50.0, 3, seed(), pieces=1)
     shuffled = Groups(np.random.default_rng(3).permutation(5000), groups.offsets, groups.keep)
     ideal = (4.0 / len(groups) ** (2.0 / m)) * m / 12.0
     assert spread(points, groups) < 0.5 * spread(points, shuffled)
@@ -67,7 +69,7 @@ def test_narrow_clusters_are_told_apart(offset: float) -> None:
     rng = np.random.default_rng(4)
     centres = rng.uniform(-1.0, 1.0, (100, 2)) * [1.0, 1.0 - offset]
     points = (centres[:, None, :] + 1e-5 * rng.normal(size=(100, 60, 2))).reshape(-1, 2)
-    groups = kmeans_groups(points, 30.0, 3, seed(), fine=False)
+    groups = kmeans_groups(points, 30.0, 3, seed(), pieces=1)
     parts = np.split(groups.members // 60, groups.offsets[1:-1])
     pure = sum(len(part) for part in parts if len(set(part.tolist())) == 1)
     assert pure >= 0.5 * len(points)
@@ -76,7 +78,7 @@ def test_narrow_clusters_are_told_apart(offset: float) -> None:
 @pytest.mark.parametrize("m", [1, 2, 5])
 def test_the_seed_alone_decides(m: int) -> None:
     points = np.random.default_rng(5).normal(size=(3000, m))
-    groups = [kmeans_groups(points, 30.0, 3, seed(s), fine=False) for s in (1, 1, 2)]
+    groups = [kmeans_groups(points, 30.0, 3, seed(s), pieces=1) for s in (1, 1, 2)]
     assert groups[0].members.tobytes() == groups[1].members.tobytes()
     assert groups[0].offsets.tobytes() == groups[1].offsets.tobytes()
     assert groups[0].offsets.tobytes() != groups[2].offsets.tobytes()
@@ -85,30 +87,32 @@ def test_the_seed_alone_decides(m: int) -> None:
 @pytest.mark.parametrize("fine", [False, True])
 def test_threads_do_not_decide(fine: bool) -> None:
     points = np.random.default_rng(6).normal(size=(40_000, 3))
-    alone = kmeans_groups(points, 25.0, 3, seed(), fine=fine)
+    alone = kmeans_groups(points, 25.0, 3, seed(), pieces=64 if fine else 1)
     with ThreadPoolExecutor(4) as pool:
-        shared = kmeans_groups(points, 25.0, 3, seed(), fine=fine, map_function=pool.map)
+        shared = kmeans_groups(
+            points, 25.0, 3, seed(), pieces=64 if fine else 1, map_function=pool.map
+        )
     assert alone.members.tobytes() == shared.members.tobytes()
     assert alone.offsets.tobytes() == shared.offsets.tobytes()
 
 
 def test_on_a_line_groups_are_runs() -> None:
     values = np.random.default_rng(7).normal(size=500)
-    groups = kmeans_groups(values[:, None], 20.0, 3, seed(), fine=False)
+    groups = kmeans_groups(values[:, None], 20.0, 3, seed(), pieces=1)
     assert np.all(np.diff(values[groups.members]) >= 0.0)
 
 
-def test_neighbours_stand_together_within_a_fine_group() -> None:
+def test_neighbours_stand_together_within_a_group_in_pieces() -> None:
     points = np.random.default_rng(8).uniform(-1.0, 1.0, (4000, 2))
 
-    def step(*, fine: bool) -> float:
-        groups = kmeans_groups(points, 2000.0, 3, seed(), fine=fine)
+    def step(pieces: int) -> float:
+        groups = kmeans_groups(points, 2000.0, 3, seed(), pieces=pieces)
         return float(np.mean(np.linalg.norm(np.diff(points[groups.members], axis=0), axis=1)))
 
-    assert step(fine=True) < 0.5 * step(fine=False)
+    assert step(64) < 0.5 * step(1)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_few_or_equal_points(n: int) -> None:
-    assert_partition(kmeans_groups(np.zeros((n, 2)), 2.0, 1, seed(), fine=False), n, 1)
-    assert_partition(kmeans_groups(np.zeros((50 * n, 3)), 4.0, 1, seed(), fine=True), 50 * n, 1)
+    assert_partition(kmeans_groups(np.zeros((n, 2)), 2.0, 1, seed(), pieces=1), n, 1)
+    assert_partition(kmeans_groups(np.zeros((50 * n, 3)), 4.0, 1, seed(), pieces=64), 50 * n, 1)
