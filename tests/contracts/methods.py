@@ -14,7 +14,7 @@ import momentc
 from momentc.groups import Groups
 from momentc.hybrid import reduce_support
 from momentc.moments.multi_index import product_plan
-from momentc.options import CompressOptions
+from momentc.options import CompressOptions, Effort
 from momentc.pipeline import compress_points
 from momentc.reduction.groups import reduce_groups
 from tests.strategies import Case
@@ -44,14 +44,11 @@ class Method:
         From a case to what came out.
     reaches_target : bool
         At most ``target`` points are kept (otherwise: at most N of every group).
-    merges : bool
-        Equal rows become one.
     """
 
     name: str
     run: Callable[[Case], Reduced]
     reaches_target: bool
-    merges: bool
 
 
 def in_frame(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -98,13 +95,18 @@ def hybrid(case: Case) -> Reduced:
     return Reduced(points, case.weights, points[index], weights[index], index)
 
 
-def pipeline(case: Case) -> Reduced:
+def pipeline(effort: Effort) -> Callable[[Case], Reduced]:
     """From float64 rows to a certified result."""
-    options = CompressOptions(case.k, case.target, case.seed, threads=1)
-    result = compress_points(case.points, case.weights, options)
-    assert result.ok, result.error
-    kept = result.support
-    return Reduced(case.points, case.weights, kept.points, kept.weights, kept.index)
+
+    def run(case: Case) -> Reduced:
+        options = CompressOptions(case.k, case.target, case.seed, threads=1, effort=effort)
+        result = compress_points(case.points, case.weights, options)
+        assert result.ok, result.error
+        assert result.matched_order >= case.k
+        kept = result.support
+        return Reduced(case.points, case.weights, kept.points, kept.weights, kept.index)
+
+    return run
 
 
 def public(case: Case) -> Reduced:
@@ -116,9 +118,11 @@ def public(case: Case) -> Reduced:
 
 
 METHODS = (
-    Method("one group", one_group, reaches_target=True, merges=False),
-    Method("many groups", many_groups, reaches_target=False, merges=False),
-    Method("reduce_support", hybrid, reaches_target=True, merges=False),
-    Method("compress_points", pipeline, reaches_target=True, merges=True),
-    Method("momentc.compress", public, reaches_target=True, merges=True),
+    Method("one group", one_group, reaches_target=True),
+    Method("many groups", many_groups, reaches_target=False),
+    Method("reduce_support", hybrid, reaches_target=True),
+    Method("low effort", pipeline("low"), reaches_target=True),
+    Method("normal effort", pipeline("normal"), reaches_target=True),
+    Method("high effort", pipeline("high"), reaches_target=True),
+    Method("momentc.compress", public, reaches_target=True),
 )

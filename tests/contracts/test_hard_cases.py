@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 import momentc
-from momentc.errors import InputError, RequestError
+from momentc.errors import InputError, MomentcError, RequestError
 from momentc.options import CompressOptions
 from momentc.pipeline import Compression, compress_points
 from tests import oracle
@@ -48,6 +48,12 @@ def test_order_40_on_a_line(target: int, spread: str) -> None:
     }[spread]
     result = compressed(points[:, None], None, 40, target)
     assert len(result.support) == target
+
+
+def test_order_100_on_a_line() -> None:
+    """101! has no place in float64's integers, but nothing of the moments needs it."""
+    result = compressed(rng(1).uniform(-1.0, 1.0, (600, 1)), None, 100, 150)
+    assert len(result.support) == 150
 
 
 @pytest.mark.parametrize("target", [136, 137, 300])
@@ -171,6 +177,38 @@ def test_the_unit_of_the_weights(unit: float) -> None:
 def test_weights_over_fifteen_decades() -> None:
     weights = 10.0 ** rng(21).uniform(-15.0, 0.0, 3000)
     assert len(compressed(rng(22).normal(size=(3000, 3)), weights, 3, 60).support) == 60
+
+
+def test_weights_over_all_of_float64() -> None:
+    """What is not reduced keeps its weight, however small beside the others."""
+    weights = np.array([1e-300, 1e300, 1.0])
+    result = compressed(rng(30).normal(size=(3, 1)), weights, 2, 3)
+    assert result.support.weights.tolist() == weights.tolist()
+
+
+def test_weights_without_digits_are_refused() -> None:
+    """Multiples of the smallest float64 cannot be re-weighted; the user must hear why."""
+    with pytest.raises(MomentcError):
+        momentc.compress(rng(31).normal(size=(50, 1)), 2, 10, np.full(50, 5e-324), threads=1)
+
+
+@pytest.mark.timeout(60)
+def test_few_rows_of_many_columns() -> None:
+    """Twenty points span 19 dimensions, whose moments up to order 7 nobody asked for."""
+    points = rng(32).normal(size=(20, 30))
+    kept = momentc.compress(points, k=5, target=1000, threads=1)
+    assert kept.points.tobytes() == points.tobytes()
+    assert kept.weights.tolist() == [1.0] * 20
+
+
+def test_many_columns_are_judged_as_fast_as_they_are_reduced() -> None:
+    """There are 59 thousand moments of order 4 in 32 columns, and 561 of order 2 are wanted."""
+    compress_points(rng(33).normal(size=(90, 3)), np.ones(90), CompressOptions(2, 30, threads=1))
+    points = rng(34).normal(size=(2000, 32))
+    result = compress_points(points, np.ones(2000), CompressOptions(2, 700, threads=1))
+    seconds = dict(result.stages)
+    assert result.ok
+    assert seconds["moments"] + seconds["certificate"] < 5.0
 
 
 @pytest.mark.parametrize(("m", "k"), [(1, 7), (2, 5), (3, 5), (6, 2)])

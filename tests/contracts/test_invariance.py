@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import momentc
-from momentc.options import CompressOptions
+from momentc.options import CompressOptions, Effort
 from momentc.pipeline import Compression, certify, compress_points
 from momentc.weighted import WeightedSet
 from tests import oracle
@@ -99,6 +99,54 @@ def test_threads_and_runs_give_the_same_bytes(n: int, m: int, k: int, target: in
 @given(case=cases(max_rows=300))
 def test_threads_give_the_same_bytes_on_any_data(case: Case) -> None:
     assert as_bytes(run(case)) == as_bytes(run(case, threads=2)) == as_bytes(run(case, threads=4))
+
+
+EFFORTS: tuple[Effort, ...] = ("low", "normal", "high")
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_threads_give_the_same_bytes_at_any_effort(effort: Effort) -> None:
+    points = np.random.default_rng(11).normal(size=(20_000, 3))
+    results = [
+        as_bytes(momentc.compress(points, 3, 400, threads=threads, effort=effort))
+        for threads in (1, 2, 4)
+    ]
+    assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("shape", ["smooth", "clustered", "lattice"])
+@pytest.mark.parametrize("m", [1, 2, 3])
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_the_order_that_is_said_to_match_does(effort: Effort, m: int, shape: str) -> None:
+    rng = np.random.default_rng(12)
+    points = {
+        "smooth": rng.uniform(-1.0, 1.0, (2500, m)),
+        "clustered": rng.normal(size=(25, m))[rng.integers(0, 25, 2500)]
+        + 0.01 * rng.normal(size=(2500, m)),
+        "lattice": rng.integers(0, 30, (2500, m)).astype(np.float64),
+    }[shape]
+    result = compress_points(
+        points, np.ones(2500), CompressOptions(2, 120, 0, threads=1, effort=effort)
+    )
+    kept = result.support
+    assert result.ok
+    assert 2 <= result.matched_order < len(result.error)
+    matched = oracle.frame_gap(
+        points, np.ones(2500), kept.points, kept.weights, result.matched_order
+    )
+    assert matched <= 1.01 * result.tolerance
+    assert oracle.frame_gap(points, np.ones(2500), kept.points, kept.weights, 2) <= 1e-12
+
+
+def test_more_effort_lowers_the_error_of_a_smooth_function() -> None:
+    points = np.random.default_rng(13).uniform(-1.0, 1.0, (20_000, 2))
+    values = np.exp(points[:, 0] - 0.5 * points[:, 1])
+    errors = []
+    for effort in EFFORTS:
+        kept = momentc.compress(points, 2, 300, effort=effort)
+        errors.append(abs(kept.weights @ values[kept.index] / len(points) - values.mean()))
+    assert errors[1] < 0.3 * errors[0]
+    assert errors[2] < 0.3 * errors[0]
 
 
 def test_another_seed_keeps_other_rows() -> None:

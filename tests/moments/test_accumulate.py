@@ -49,6 +49,16 @@ def test_legendre_moments(n: int, m: int, seed: int) -> None:
     assert max(oracle.gap_by_order(exact, found, 5)) <= 32 * EPS
 
 
+def test_nothing_is_lost_below_the_last_digit_of_the_sum() -> None:
+    """A tile of these weights is less than half a unit of the first one's last digit."""
+    n = BLOCK_ROWS
+    weights = np.full(n, 2.0**-62)
+    weights[0] = 1.0
+    found = exactly(accumulate_moments(np.ones((n, 1)), weights, 2, "monomial"))
+    # The tile that holds the 1 is summed plainly, all others in full.
+    assert abs(found[(2,)] - (1 + Fraction(n - 1, 2**62))) <= Fraction(1, 2**53)
+
+
 def test_the_error_does_not_grow_with_the_number_of_rows() -> None:
     """Plain summation of these 200,000 equal terms is wrong by 1e-12."""
     points = np.full((200_000, 1), 0.1)
