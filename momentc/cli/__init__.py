@@ -37,4 +37,6 @@ def _leave(status: int) -> NoReturn:
             stream.flush()
         except (OSError, ValueError):
             continue  # closed by the reader: the exit code says so already
+    if "concurrent.futures.process" in sys.modules:
+        sys.exit(status)  # semaphores of worker processes are to be given back
     os._exit(status)

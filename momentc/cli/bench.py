@@ -124,7 +124,7 @@ def bench(
         force=force,
         restart=restart,
     )
-    with console.cells() as progress:
+    with console.cells(kept=output not in {None, "-"}) as progress:
         outcome = run(job, on_standing=progress)
     for sentence in outcome.notes:
         console.note(sentence)

@@ -11,7 +11,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -20,6 +21,7 @@ from momentc.cli.cell_progress import CellProgress, LineCells, QuietCells, RichC
 from momentc.cli.environment import has_compiled_code
 from momentc.cli.guard import BEGAN, VERBOSE
 from momentc.cli.progress import LineProgress, NoProgress, Progress, RichProgress
+from momentc.cli.signals import Terminated
 from momentc.cli.text import one_line
 from momentc.errors import OutputError
 
@@ -70,11 +72,25 @@ class Console:
             return RichProgress()
         return LineProgress(sys.stderr)
 
-    def cells(self) -> CellProgress:
-        """Progress of a job of many cells, in the same three forms."""
-        if not self._wants_progress:
-            return QuietCells()
-        return RichCells() if _is_capable(sys.stderr) else LineCells(sys.stderr)
+    @contextmanager
+    def cells(self, *, kept: bool) -> Iterator[CellProgress]:
+        """Progress of a job of many cells, in the same three forms.
+
+        Parameters
+        ----------
+        kept : bool
+            Finished cells outlast an interruption, which is worth saying.
+        """
+        progress: CellProgress = QuietCells()
+        if self._wants_progress:
+            progress = RichCells() if _is_capable(sys.stderr) else LineCells(sys.stderr)
+        try:
+            with progress:
+                yield progress
+        except (KeyboardInterrupt, Terminated):
+            if kept:
+                self.note("the finished cells are kept; the same command goes on from there")
+            raise
 
     def note(self, sentence: str) -> None:
         """Say something that the user should know, unless told to be quiet."""

@@ -213,7 +213,7 @@ def error_scan(
         force=force,
         restart=restart,
     )
-    with console.cells() as progress:
+    with console.cells(kept=output != "-") as progress:
         outcome = scan(job, on_standing=progress)
     for sentence in outcome.notes:
         console.note(sentence)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 from momentc.errors import MemoryBudgetError
@@ -96,12 +97,18 @@ def run_in_processes(
             "--threads (each is a process), or smaller cells"
         ) from error
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        mine = [child for child in multiprocessing.active_children() if child not in others]
-        for child in mine:
-            child.terminate()
-        for child in mine:
-            child.join()
+        _end(pool, others)
+
+
+def _end(pool: ProcessPoolExecutor, others: set[BaseProcess]) -> None:
+    """End the processes of a pool, busy or not, and wait until they are gone."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    mine = [child for child in multiprocessing.active_children() if child not in others]
+    for child in mine:
+        child.terminate()
+    for child in mine:
+        child.join()
+    pool.shutdown(wait=True)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def bench(job: BenchJob, *, on_standing: OnStanding | None = None) -> JobReport:
     -------
     JobReport
         Content: ``cells`` (see :func:`momentc.study.timing.measure_cell`), ``exponents``,
-        ``memory``, ``speedups``, ``resumed``. ``ok`` says whether every timed result of momentc was right.
+        ``memory``, ``speedups``, ``resumed``. ``ok``: every timed result of momentc was right.
 
     Raises
     ------
