@@ -4,7 +4,7 @@ Three stages, each ending at a multiple of the target t (N = C(m+k, k) moments):
 
 - *cells*, only where the support is more than ``4 x CELLS_UNTIL`` times t: one k-means with
   CELLS_UNTIL t / N centroids, each cluster to N points by the barycentre tree;
-- *k-means rounds* down to GREEDY_FROM t: clusters of about 2N points, each to N, the compact ones
+- *k-means rounds* down to GREEDY_FROM t: clusters of 2N to 4N points, each to N, the compact ones
   first;
 - *greedy rounds* down to t: the smallest balls of N + p points lose p points each.
 
@@ -38,8 +38,10 @@ GREEDY_FROM: Final = 2.5
 # with 2N groups, so each has about four of them.
 PIECES: Final = 8
 
-# Points in a k-means cluster, in multiples of N: a round halves the support.
-ROUND_GROUP: Final = 2.0
+# Points in a k-means cluster, in multiples of N. At ten times the target a cluster of 4N points is
+# no wider than one of 2N at five times it, and one round does what two would do.
+LEAST_GROUP: Final = 2.0
+LARGEST_GROUP: Final = 4.0
 
 # Greedy groups have N + N // SURPLUS_PART points (at least N + 1): one factorisation removes
 # several points where N is large.
@@ -121,7 +123,9 @@ def reduce_support(
         apply("cells", _most_compact(points, groups, len(alive) - limit))
 
     while len(alive) > 1.05 * limit:
-        groups = kmeans(ROUND_GROUP * n_moments)
+        # As large as brings the support to the limit at once, within what is compact enough.
+        size = min(LARGEST_GROUP, max(LEAST_GROUP, len(alive) / limit)) * n_moments
+        groups = kmeans(size, PIECES * n_moments if size > LEAST_GROUP * n_moments else 1)
         groups = _most_compact(points, groups, len(alive) - limit)
         if not apply("k-means rounds", groups):
             break

@@ -96,13 +96,13 @@ def check_countable(k: int, rank: int) -> None:
 # to free, and "high" wherever the target leaves room.
 _AFFORDABLE: Final[dict[Effort, tuple[float, float]]] = {
     "low": (1.0, 0.0),
-    "normal": (2.25, 130.0),
+    "normal": (1.8, 130.0),
     "high": (4.0, math.inf),
 }
 
 # Orders of few moments may be raised to so many moments whatever the ratio, and no order by more
 # than so many: beyond, the errors of smooth functions are rounding already.
-FREE_MOMENTS: Final = 40
+FREE_MOMENTS: Final = 36
 MORE_ORDERS: Final = 4
 
 # Points of the target per moment of the working order: fewer, larger groups lose more by their

@@ -25,7 +25,7 @@ __all__ = ["TREE_FROM", "reduce_groups"]
 
 # Above this many points per moment the barycentre tree halves a group cheaper than the tableau
 # removes its points (measured for N = 20 .. 252: the tableau wins up to about 3 N).
-TREE_FROM = 4
+TREE_FROM = 3
 
 # Multiply-adds below which a batch is not worth a hand-over to other threads (about 0.3 ms).
 WORTH_A_TASK = 1_000_000
