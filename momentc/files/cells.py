@@ -75,10 +75,10 @@ def finished_cells(
     OutputError
         Another run is writing the same journal.
     """
-    if output is None or output == STDOUT:
-        yield None, []
+    place = None if output is None or output == STDOUT else Path(output)
+    if place is None or (place.exists() and not place.is_file()):
+        yield None, []  # nothing stands beside a pipe or a device
         return
-    place = Path(output)
     name = "cells" if task is None else f"task-{task[0]}-of-{task[1]}"
     own = place.with_name(f"{place.name}.{name}{SUFFIX}")
     with ExitStack() as stack:

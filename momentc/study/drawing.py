@@ -59,7 +59,9 @@ def new_figure(n_rows: int, n_columns: int, panel: tuple[float, float], **sharin
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(panel[0] * n_columns, panel[1] * n_rows + 1.0), layout="constrained")
+    # Room for title and legend, whatever the number of panels.
+    size = (max(7.5, panel[0] * n_columns), panel[1] * n_rows + 1.0)
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(n_rows, n_columns, squeeze=False, **sharing)
     for axis in axes.flat:

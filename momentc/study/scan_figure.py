@@ -136,7 +136,7 @@ def _mark_floor(axis: Any) -> None:
             0.99, FLOOR / 2.0, "rounding", fontsize=7, color="#777777", ha="right", va="top",
             transform=axis.get_yaxis_transform(),
         )  # fmt: skip
-        axis.set_ylim(max(low, LEAST_DRAWN / 3), high)
+        axis.set_ylim(max(low, LEAST_DRAWN / 3), max(high, 10.0 * FLOOR))
 
 
 def _one_scale(axes: Sequence[Any], *, together: bool) -> None:
@@ -190,6 +190,6 @@ def _legend(
                    label="slope (k+1)/m + 0.5")
         )  # fmt: skip
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(8, len(handles)), fontsize=8,
-        frameon=False,
+        handles=handles, loc="outside lower center", fontsize=8, frameon=False,
+        ncols=min(len(handles), int(figure.get_figwidth() / 1.3)),
     )  # fmt: skip

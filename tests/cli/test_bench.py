@@ -1,0 +1,76 @@
+"""`momentc bench`: a tiny grid, every result verified."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
+from momentc.errors import UsageError
+from momentc.files import bench as bench_files
+from momentc.study.timing import measure_cell
+
+from .conftest import Invoke
+
+TINY = ("bench", "--m", "1", "--k", "2", "--repeats", "1", "--threads", "1")
+
+
+def test_a_grid_with_figure_and_baseline(invoke: Invoke, tmp_path: Path) -> None:
+    outcome = invoke(
+        *TINY, "--d", "200,400", "--baseline", "svd", "-o", "b.json", "--plot", "b.png", "--json"
+    )
+    assert (outcome.code, outcome.stderr) == (0, "")
+    report = json.loads(outcome.text)
+    assert report == json.loads((tmp_path / "b.json").read_text())
+    assert report["ok"]
+    assert [cell["d"] for cell in report["cells"]] == [200, 400]
+    assert all(cell["baselines"]["svd"]["ok"] for cell in report["cells"])
+    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.json", "b.png"]
+
+
+def test_the_table_says_that_results_were_verified(invoke: Invoke) -> None:
+    outcome = invoke(*TINY, "--d", "300", "--target", "min")
+    assert outcome.code == 0
+    assert "verified  every timed result, moment error at most" in outcome.text
+    assert "moment error" in outcome.text
+    assert "\n1  2  300       3        1  " in outcome.text
+
+
+def test_a_wrong_result_is_exit_code_5(invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    def here(_function: object, items: list[Any], *_: object, **__: object) -> Iterator[Any]:
+        yield 0, {**measure_cell(items[0]), "ok": False}
+
+    monkeypatch.setattr(bench_files, "run_in_processes", here)
+    outcome = invoke(*TINY, "--d", "200")
+    assert outcome.code == 5
+    assert "FAILED" in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--baseline", "magic"), "--baseline names magic"),
+        (("--fraction", "2"), "between 0 and 1"),
+        (("--repeats", "0"), "--repeats must be at least 1"),
+        (("--d", "10:5"), "the range is empty"),
+        (("--target", "1"), "nothing to time"),
+        (("--effort", "much"), "effort must be one of"),
+    ],
+)
+def test_wrong_usage(invoke: Invoke, arguments: tuple[str, ...], said: str) -> None:
+    outcome = invoke(*TINY, *arguments)
+    assert (outcome.code, outcome.stdout) == (2, b"")
+    assert said in outcome.stderr
+
+
+def test_lists_of_numbers() -> None:
+    assert parse_numbers("--k", "1:4,8, 2") == (1, 2, 3, 4, 8)
+    assert parse_numbers("--k", None) == ()
+    assert parse_doublings("--d", "1000:9000") == (1000, 2000, 4000, 8000)
+    assert parse_words(" a, b,,") == ("a", "b")
+    for text in ("", "0", "-1", "1:", ":3", "4:2", "1:99999999", "x", "1.5", "9" * 20):
+        with pytest.raises(UsageError):
+            parse_numbers("--k", text)

@@ -1,0 +1,213 @@
+"""`momentc error-scan`, `momentc compress --k auto`, as a user would."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .conftest import Invoke, Outcome, momentc_command
+
+SCAN = ("error-scan", "data.h5", "-d", "x", "--functions", "4", "-T", "1")
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+def test_a_file_gets_a_table_and_a_figure(invoke: Invoke, data: Path, tmp_path: Path) -> None:
+    outcome = invoke(*SCAN, "--k", "1:3", "--target", "30,60", "-o", "s.csv", "--plot", "s.png")
+    assert (outcome.code, outcome.stderr) == (0, "")
+    assert "Error of momentc over that of the other methods" in outcome.text
+    rows = table(tmp_path / "s.csv")
+    assert len(rows) == 2 * (3 + 2)
+    for row in rows:
+        if row["method"] == "momentc":
+            assert float(row[f"moment_error_{row['k']}"]) < 1e-12
+            assert float(row["rms_sigmoid"]) < 1e-2
+    assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_name_is_derived_and_an_existing_table_is_kept(invoke: Invoke, data: Path) -> None:
+    scan = (*SCAN, "--k", "2", "--target", "30", "--method", "momentc")
+    assert "data.error-scan.csv" in invoke(*scan).text
+    outcome = invoke(*scan)
+    assert outcome.code == 6
+    assert invoke(*scan, "--force").code == 0
+
+
+def test_json_holds_everything(invoke: Invoke, data: Path, tmp_path: Path) -> None:
+    outcome = invoke(
+        *SCAN, "--k", "1:2", "--target", "20,40,80", "-o", "s.json", "--json", "--max-error", "1e-2"
+    )
+    printed, written = json.loads(outcome.text), json.loads((tmp_path / "s.json").read_text())
+    assert printed == written
+    assert written["complete"]
+    assert len(written["cells"]) == 3 * (2 + 2)
+    assert written["recommended"][0]["family"] == "all"
+    assert {row["along"] for row in written["exponents"]} == {"target"}
+
+
+def test_advice(invoke: Invoke, data: Path) -> None:
+    scan = (*SCAN, "--k", "2", "--target", "30,60", "--families", "sigmoid", "--method", "momentc")
+    good = invoke(*scan, "--max-error", "0.5")
+    assert "advice        --k 2 --target 30 is the cheapest setting seen" in good.text
+    bad = invoke(*scan, "--max-error", "1e-30", "--force")
+    assert bad.code == 0
+    assert "no setting seen holds 1.0e-30" in bad.text
+
+
+def test_synthetic_points_have_the_published_function(invoke: Invoke, tmp_path: Path) -> None:
+    outcome = invoke(
+        "error-scan", "--synthetic", "uniform", "--m", "1:2", "--k", "1,2", "--d", "250:1000",
+        "--trials", "2", "--functions", "2", "-T", "1", "-o", "s.csv", "--method", "momentc",
+    )  # fmt: skip
+    assert outcome.code == 0
+    assert "Exponent of the error of eq13 in d" in outcome.text
+    assert len(table(tmp_path / "s.csv")) == 2 * 2 * 3 * 2
+
+
+def test_polylog(invoke: Invoke) -> None:
+    outcome = invoke(
+        "error-scan", "--synthetic", "uniform", "--m", "1", "--d", "1000", "--polylog",
+        "--k", "3,60", "--functions", "2", "-T", "1", "--method", "momentc", "--plot", "p.png",
+    )  # fmt: skip
+    assert outcome.code == 0
+    assert "Least error of Eq. (98)" in outcome.text
+    assert "momentc  1  1,000     828" in outcome.text
+
+
+def test_stdout_takes_the_table(invoke: Invoke, data: Path, tmp_path: Path) -> None:
+    outcome = invoke(*SCAN, "--k", "2", "--target", "30", "-o", "-")
+    assert outcome.text.startswith("source,m,d,method,k,target,trial,")
+    assert [path.name for path in tmp_path.iterdir()] == ["data.h5"]
+
+
+def test_tasks_join_when_the_last_has_ended(invoke: Invoke, data: Path, tmp_path: Path) -> None:
+    scan = (*SCAN, "--k", "1:3", "--target", "30,60")
+    whole = invoke(*scan, "-o", "whole.csv")
+    assert whole.code == 0
+    for task in ("2/3", "1/3"):
+        outcome = invoke(*scan, "-o", "s.csv", "--task", task)
+        assert outcome.code == 0
+        assert "other tasks are still to come" in outcome.text
+        assert not (tmp_path / "s.csv").exists()
+    assert invoke(*scan, "-o", "s.csv", "--task", "3/3").code == 0
+
+    def steady(name: str) -> list[dict[str, str]]:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in table(tmp_path / name)]
+
+    assert steady("s.csv") == steady("whole.csv")
+
+
+def test_finished_cells_are_used_again_unless_told(
+    invoke: Invoke, data: Path, tmp_path: Path
+) -> None:
+    scan = (*SCAN, "--target", "30", "-o", "s.csv", "--force", "--method", "momentc")
+    assert "cells         1\n" in invoke(*scan, "--k", "2").text
+    assert "cells         3 (1 of them from before)" in invoke(*scan, "--k", "1:3").text
+    other = invoke(*scan, "--k", "2", "--seed", "1")
+    assert other.code == 8
+    assert "its seed is 0, this job's is 1" in other.stderr
+    assert invoke(*scan, "--k", "2", "--seed", "1", "--restart").code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("error-scan",), 2, "neither was given"),
+        (("error-scan", "data.h5", "--synthetic", "uniform"), 2, "both were given"),
+        (("error-scan", "--synthetic", "cubic"), 2, "expected uniform or gaussian"),
+        (("error-scan", "data.h5", "-d", "x"), 2, "--target 200,500,1000"),
+        ((*SCAN, "--target", "30", "--k", "3:1"), 2, "the range is empty"),
+        ((*SCAN, "--target", "30", "--k", "two"), 2, "expected numbers above 0"),
+        ((*SCAN, "--target", "30", "--method", "magic"), 2, "--method names magic"),
+        ((*SCAN, "--target", "30", "--families", "magic"), 2, "--families names magic"),
+        ((*SCAN, "--target", "30", "--effort", "much"), 2, "effort must be one of"),
+        ((*SCAN, "--target", "30", "--plot", "x.bmp"), 2, ".png, .pdf, .svg"),
+        ((*SCAN, "--target", "30", "-o", "x.txt"), 2, ".csv or .json"),
+        ((*SCAN, "--target", "30", "--task", "4/3"), 2, "expected i/n"),
+        ((*SCAN, "--target", "30", "--m", "3"), 2, "a file has its own size"),
+        ((*SCAN, "--target", "30", "-o", "none/x.csv"), 6, "none"),
+        ((*SCAN, "--target", "400"), 2, "keeps all 400 rows"),
+        (("error-scan", "missing.h5", "--target", "3"), 3, "no such file"),
+    ],
+)
+def test_what_cannot_be(
+    invoke: Invoke, data: Path, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    outcome = invoke(*arguments)
+    assert (outcome.code, outcome.stdout) == (code, b"")
+    assert said in outcome.stderr
+
+
+def test_interrupted_and_gone_on_with(tmp_path: Path) -> None:
+    """Ctrl-C during a scan over processes: 130, finished cells kept, nobody left behind."""
+    command = [
+        *momentc_command(), "error-scan", "--synthetic", "uniform", "--m", "2", "--d", "600",
+        "--k", "2", "--trials", "40", "--method", "paper,random", "--functions", "2", "-T", "2",
+        "-o", "s.csv",
+    ]  # fmt: skip
+    journal = tmp_path / "s.csv.cells.jsonl"
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        until = time.monotonic() + 40
+        while time.monotonic() < until and process.poll() is None:
+            if journal.exists() and journal.read_bytes().count(b"\n") > 3:
+                break
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=40)
+    assert process.returncode == 130
+    assert b"the same command goes on from there" in stderr
+    assert b"Traceback" not in stderr
+    assert b"Warning" not in stderr
+    n_done = journal.read_bytes().count(b"\n") - 1
+    assert 0 < n_done < 80
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.csv.cells.jsonl"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=90, check=True)
+    assert f"80 ({n_done} of them from before)" in done.stdout.decode()
+    assert len(table(tmp_path / "s.csv")) == 80
+
+
+def test_k_auto_chooses_says_why_and_records_it(
+    invoke: Invoke, shell: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).uniform(size=(3000, 2)))
+    outcome = invoke(
+        "compress", "x.npy", "--k", "auto", "-n", "60", "-o", "x.h5", "--json", "-T", "1"
+    )
+    assert outcome.code == 0
+    report: dict[str, Any] = json.loads(outcome.text)
+    choice = report["k_choice"]
+    assert report["k"] == choice["k"] > 1
+    assert choice["reason"] in report["notes"]
+    assert f"note: k = {choice['k']}" in outcome.stderr
+    assert choice["reason"] in invoke("info", "x.h5").text
+    assert invoke("verify-moments", "x.npy", "x.h5").code == 0
+    again = invoke("compress", "x.npy", "--k", "AUTO", "-n", "60", "-o", "y.h5", "-T", "2")
+    assert again.code == 0
+    assert (tmp_path / "x.h5").read_bytes() == (tmp_path / "y.h5").read_bytes()
+
+
+def test_k_auto_plans_and_refuses(invoke: Invoke, data: Path) -> None:
+    plan = invoke("compress", "data.h5", "-d", "x", "--k", "auto", "-n", "60", "--dry-run")
+    assert "of the order that measurements on a part of the rows will choose" in plan.text
+    low = invoke("compress", "data.h5", "-d", "x", "--k", "auto", "-n", "2")
+    assert low.code == 4
+    word = invoke("compress", "data.h5", "-d", "x", "--k", "best")
+    assert word.code == 2
+    assert "expected a whole number, or auto" in word.stderr

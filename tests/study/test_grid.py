@@ -1,0 +1,81 @@
+"""The planner: which cells, in which slices, and what is said of the rest."""
+
+import pytest
+
+from momentc.errors import UsageError
+from momentc.study.grid import (
+    Cell,
+    cost_of,
+    cut_for_task,
+    parse_task,
+    plan_file,
+    plan_polylog,
+    plan_synthetic,
+)
+
+
+def test_methods_without_an_order_stand_once_for_each_target() -> None:
+    plan = plan_file(2, 1000, 2, [1, 2, 3], [50, 100], ["momentc", "random"], 2)
+    assert len(plan.cells) == 2 * 2 * (3 + 1)
+    assert {cell.k for cell in plan.cells if cell.method == "random"} == {0}
+
+
+def test_what_cannot_be_is_left_out_and_said() -> None:
+    plan = plan_file(3, 1000, 3, [2, 5], [20, 60, 1000], ["momentc"], 1)
+    assert [(cell.k, cell.target) for cell in plan.cells] == [(2, 20), (2, 60), (5, 60)]
+    assert "k = 5 in 3 columns has 56 moments, too many for target 20" in plan.skipped
+    assert "target 1000 keeps all 1000 rows: nothing to measure" in plan.skipped
+
+
+def test_the_rank_counts_and_not_the_columns() -> None:
+    plan = plan_file(30, 1000, 1, [9], [20], ["momentc"], 1)
+    assert [cell.k for cell in plan.cells] == [9]
+
+
+def test_nothing_left_is_an_error() -> None:
+    with pytest.raises(UsageError, match="nothing to scan: k = 9 in 3 columns has 220"):
+        plan_file(3, 1000, 3, [9], [20], ["momentc"], 1)
+
+
+def test_the_paper_keeps_a_tenth_but_never_too_few() -> None:
+    plan = plan_synthetic("uniform", [5], [1000, 4000], [5], [], 0.1, ["momentc"], 1)
+    assert [(cell.d, cell.target) for cell in plan.cells] == [(1000, 252), (4000, 400)]
+
+
+def test_a_baseline_serves_all_orders_of_the_same_target() -> None:
+    plan = plan_synthetic("uniform", [2], [1000], [1, 2, 3], [], 0.1, ["momentc", "kmeans"], 1)
+    assert [cell.method for cell in plan.cells].count("kmeans") == 1
+
+
+def test_polylog_targets_are_those_of_the_paper() -> None:
+    plan = plan_polylog("uniform", [1, 2], [1000, 64_000], [5], ["momentc"], 1)
+    found = {(cell.m, cell.d): cell.target for cell in plan.cells}
+    assert found == {(1, 1000): 828, (1, 64_000): 1327, (2, 1000): 954, (2, 64_000): 2449}
+    assert (
+        max(cell.k for cell in plan_polylog("uniform", [1], [1000], [], ["momentc"], 1).cells) == 60
+    )
+    with pytest.raises(UsageError, match="--m 1 and 2"):
+        plan_polylog("uniform", [3], [1000], [5], ["momentc"], 1)
+
+
+def test_tasks_share_the_cells_without_loss_or_overlap() -> None:
+    cells = plan_synthetic("uniform", [1, 2, 3], [500, 1000], [1, 2, 3], [], 0.1,
+                           ["momentc", "paper"], 3).cells  # fmt: skip
+    slices = [cut_for_task(cells, (i, 4)) for i in range(1, 5)]
+    assert sorted(cell.key for part in slices for cell in part) == sorted(c.key for c in cells)
+    costs = [sum(map(cost_of, part)) for part in slices]
+    assert max(costs) < 1.5 * min(costs)
+    assert cut_for_task(cells[::-1], (2, 4)) == slices[1]
+
+
+@pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "a/b", "1/0", "-1/3", "1/2/3"])
+def test_wrong_tasks(text: str) -> None:
+    with pytest.raises(UsageError, match="expected i/n"):
+        parse_task(text)
+
+
+def test_keys_tell_all_cells_apart() -> None:
+    cell = Cell("file", 2, 100, "momentc", 3, 10, 0)
+    assert parse_task("3/8") == (3, 8)
+    others = [Cell("file", 2, 100, "momentc", 3, 10, 1), Cell("file", 2, 100, "paper", 3, 10, 0)]
+    assert len({cell.key, *(other.key for other in others)}) == 3

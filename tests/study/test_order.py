@@ -1,0 +1,75 @@
+"""The choice of the order for a target."""
+
+import numpy as np
+import pytest
+
+from momentc.errors import RequestError
+from momentc.options import CompressOptions
+from momentc.study import order
+from momentc.study.order import OrderTrial, candidate_orders, choose_order, pick
+
+
+def trial(k: int, kept: int, smooth: float, rough: float) -> OrderTrial:
+    return OrderTrial(k, kept, {"sigmoid": smooth, "relu": rough})
+
+
+def test_smaller_errors_win() -> None:
+    trials = [trial(1, 1, 1e-4, 1e-3), trial(2, 2, 1e-6, 1e-3), trial(3, 3, 1e-8, 1.1e-3)]
+    assert pick(trials).k == 3
+
+
+def test_the_largest_error_is_not_traded_for_digits_of_another() -> None:
+    assert pick([trial(3, 3, 1e-8, 1e-3), trial(9, 9, 1e-12, 1e-2)]).k == 3
+
+
+def test_negligible_errors_count_as_equal_and_the_cheaper_order_is_taken() -> None:
+    assert pick([trial(4, 4, 1e-14, 1e-3), trial(9, 9, 1e-16, 1e-3)]).k == 4
+
+
+def test_of_equal_results_the_one_that_promises_most() -> None:
+    assert pick([trial(k, 4, 1e-6, 1e-3) for k in (1, 2, 3, 4)]).k == 4
+
+
+def test_candidates_leave_room_for_groups() -> None:
+    assert candidate_orders(3, 100) == (1, 2, 3, 4)
+    assert candidate_orders(1, 1000)[-1] == 60
+    assert candidate_orders(5, 5) == (1,)
+
+
+@pytest.mark.parametrize("m", [1, 2])
+def test_the_choice_is_measured_and_reproducible(m: int) -> None:
+    points = np.random.default_rng(m).uniform(-1, 1, (6000, m))
+    options = CompressOptions(k=1, target=100, seed=3, threads=1)
+    told: list[tuple[int, int]] = []
+    choice = choose_order(
+        points, np.ones(6000), options, on_trial=lambda done, total: told.append((done, total))
+    )
+    assert choice == choose_order(points, np.ones(6000), options)
+    assert choice.k >= 3  # uniform points in few columns: a high order pays
+    assert choice.n_rows < choice.n_points == 6000
+    assert f"k = {choice.k}" in choice.reason
+    assert len(told) == len(choice.trials)
+    assert choice.as_json()["trials"][0]["k"] == 1
+
+
+def test_rough_functions_of_clusters_ask_for_a_low_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points at few places: high orders span the gaps."""
+    monkeypatch.setattr(order, "PARTS", 1)
+    random = np.random.default_rng(0)
+    points = random.normal(size=(40, 3))[random.integers(40, size=3000)]
+    points += 1e-3 * random.normal(size=points.shape)
+    options = CompressOptions(target=150, threads=1, effort="low")
+    choice = choose_order(points, np.ones(3000), options)
+    assert choice.k <= 4
+
+
+def test_nothing_to_choose() -> None:
+    options = CompressOptions(target=100, threads=1)
+    few = np.random.default_rng(0).normal(size=(50, 2))
+    assert "all rows are kept" in choose_order(few, np.ones(50), options).reason
+    flat = np.full((500, 2), 3.0)
+    assert "constant" in choose_order(flat, np.ones(500), options).reason
+    with pytest.raises(RequestError, match="no k will do"):
+        choose_order(
+            np.random.default_rng(0).normal(size=(500, 6)), np.ones(500), CompressOptions(target=4)
+        )

@@ -1,0 +1,99 @@
+"""Cells: computed here or by processes, the same; every method on every kind of points."""
+
+import multiprocessing
+from typing import Any
+
+import numpy as np
+import pytest
+
+from momentc.study.evaluate import Evaluator, Setting
+from momentc.study.grid import Cell, plan_synthetic
+from momentc.study.methods import METHODS, Dataset, Task
+from momentc.study.run import Standing, run_cells
+from momentc.study.synthetic import draw_trial
+
+SMALL = Setting(per_family=4)
+
+
+def without_seconds(records: Any) -> list[dict[str, Any]]:
+    return sorted(
+        ({k: v for k, v in record.items() if k != "seconds"} for record in records),
+        key=lambda record: (record["m"], record["method"], record["k"], record["trial"]),
+    )
+
+
+def test_processes_give_what_one_gives_and_end() -> None:
+    cells = plan_synthetic("uniform", [2], [300], [2], [], 0.1, list(METHODS), 2).cells
+    told: list[Standing] = []
+    alone = without_seconds(run_cells(cells, SMALL))
+    shared = without_seconds(run_cells(cells, SMALL, n_processes=2, on_standing=told.append))
+    assert shared == alone
+    assert [standing.done for standing in told] == list(range(len(cells) + 1))
+    assert told[0].seconds_left is None
+    assert told[-1].seconds_left == pytest.approx(0.0, abs=1e-6)
+    assert not multiprocessing.active_children()
+
+
+def test_leaving_early_ends_the_processes() -> None:
+    cells = plan_synthetic("uniform", [1], [400], [1], [], 0.1, ["random"], 8).cells
+    results = run_cells(cells, SMALL, n_processes=2)
+    assert "errors" in next(iter(results))
+    results.close()  # type: ignore[attr-defined]
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("kind", ["plain", "weighted", "constant column", "dependent", "offset"])
+def test_every_method_on_every_kind_of_points(method: str, kind: str) -> None:
+    random = np.random.default_rng(0)
+    points, weights = random.normal(size=(300, 2)), np.ones(300)
+    if kind == "weighted":
+        weights = random.uniform(0.1, 10.0, 300)
+    elif kind == "constant column":
+        points = np.column_stack([points, np.full(300, 7.0)])
+    elif kind == "dependent":
+        points = np.column_stack([points, points[:, 0] + points[:, 1]])
+    elif kind == "offset":
+        points = points * 1e-3 + 1e6
+    data = Dataset(points, weights)
+    reduced = METHODS[method](data, Task(2, 30, 1, "normal"))
+    assert 0 < len(reduced.weights) <= 30
+    assert np.all(reduced.weights > 0.0)
+    assert reduced.weights.sum() == pytest.approx(weights.sum())
+    assert reduced.local.shape == (len(reduced.weights), 2)
+    if method != "kmeans":
+        assert all(any(np.array_equal(row, other) for other in points) for row in reduced.points)
+    back = data.frame.apply(reduced.points)
+    assert back == pytest.approx(reduced.local, abs=1e-6)
+
+
+def test_a_record_says_what_was_measured() -> None:
+    evaluate = Evaluator(SMALL)
+    record = evaluate(Cell("uniform", 2, 500, "momentc", 3, 50, 0))
+    k, kept = record["k"], record["kept_order"]
+    assert kept >= k
+    assert len(record["moment_error"]) == kept + 3
+    assert max(record["moment_error"][: kept + 1]) < 1e-13
+    assert list(record["errors"]) == ["sigmoid", "rational", "bumps", "cosines", "relu", "eq13"]
+    assert 0.0 < record["errors"]["sigmoid"]["rms"] < 1e-4
+    assert record["seconds"] > 0.0
+    failed = evaluate(Cell("uniform", 2, 500, "momentc", 9, 50, 0))
+    assert "target 50 is below C(2+9,9) = 55" in failed["failed"]
+    assert "errors" not in failed
+
+
+def test_the_published_trial_is_drawn_as_published() -> None:
+    directions, points = draw_trial("uniform", 3, 100, 7)
+    random = np.random.default_rng(3 + 100 + 7)
+    assert np.array_equal(directions, 2 * random.random((3, 10)) - 1)
+    assert np.array_equal(points, 2 * random.random((100, 3)) - 1)
+    assert draw_trial("gaussian", 3, 100, 7)[1].max() > 1.0
+
+
+def test_momentc_beats_a_random_subset_on_a_file() -> None:
+    points = np.random.default_rng(2).normal(size=(2000, 2))
+    evaluate = Evaluator(SMALL, points, np.ones(2000))
+    ours = evaluate(Cell("file", 2, 2000, "momentc", 3, 100, 0))["errors"]
+    theirs = evaluate(Cell("file", 2, 2000, "random", 0, 100, 0))["errors"]
+    assert all(ours[family]["rms"] < theirs[family]["rms"] for family in ours)
+    assert "eq13" not in ours

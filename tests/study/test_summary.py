@@ -1,0 +1,132 @@
+"""Fits, means, ratios and advice, on made-up records."""
+
+import math
+from typing import Any
+
+import pytest
+
+from momentc.study.bench_summary import memory_growth, speedups, time_exponents
+from momentc.study.fit import fit_power, theory_exponent
+from momentc.study.run import TimeLeft
+from momentc.study.summary import exponents, means, polylog_rows, ratios, recommend
+from momentc.study.table import records_to_csv
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    error = changes.pop("error", 1e-6)
+    made = {
+        "source": "uniform", "m": 2, "d": 1000, "method": "momentc", "k": 3, "target": 100,
+        "trial": 0, "seconds": 0.5, "n_kept": 100, "kept_order": 4,
+        "moment_error": [0.0, 1e-17, 2e-17, 1e-16, 3e-17, 1e-5, 2e-5],
+        "errors": {"eq13": {"rms": error, "mean_abs": error, "worst": error},
+                   "relu": {"rms": 1e-3, "mean_abs": 5e-4, "worst": 2e-3}},
+    }  # fmt: skip
+    return made | changes
+
+
+def test_a_power_law_is_found_with_its_uncertainty() -> None:
+    x = [1e3, 2e3, 4e3, 8e3, 16e3]
+    law = fit_power(x, [5.0 * v**-2.5 for v in x])
+    assert law is not None
+    assert law.exponent == pytest.approx(-2.5)
+    assert law.standard_error < 1e-12
+    assert law(3e3) == pytest.approx(5.0 * 3e3**-2.5)
+    noisy = fit_power(x, [v**-1.0 * f for v, f in zip(x, (1.1, 0.9, 1.0, 1.1, 0.9), strict=True)])
+    assert noisy is not None
+    assert abs(noisy.exponent + 1.0) < 2.0 * noisy.standard_error < 0.2
+
+
+def test_rounding_and_too_few_points_are_not_fitted() -> None:
+    assert fit_power([1, 2, 4], [1e-3, 1e-5, 1e-16], 1e-14) is None
+    assert fit_power([1, 1, 1], [1e-3, 1e-5, 1e-6]) is None
+    assert theory_exponent(2, 3) == 2.5
+
+
+def test_means_over_trials_and_the_worst_matched_moment() -> None:
+    (row,) = means([record(error=1e-6), record(error=3e-6, trial=1), record(failed="no", trial=2)])
+    assert row["trials"] == 2
+    assert row["errors"]["eq13"]["mean_abs"] == pytest.approx(2e-6)
+    assert row["errors"]["eq13"]["std"] == pytest.approx(1e-6)
+    assert row["moment_error"] == 1e-16
+
+
+def test_exponents_stand_beside_the_theory() -> None:
+    rows = means(record(d=d, target=d // 10, error=d**-2.0) for d in (1000, 2000, 4000, 8000))
+    found = {row["family"]: row for row in exponents(rows)}
+    assert found["eq13"]["exponent"] == pytest.approx(2.0)
+    assert (found["eq13"]["theory"], found["eq13"]["along"]) == (2.5, "d")
+    rows = means(record(target=n, error=n**-3.0) for n in (100, 200, 400))
+    assert exponents(rows)[0]["along"] == "target"
+
+
+def test_ratios_compare_equal_cells_only() -> None:
+    rows = means(
+        [
+            record(error=1e-8), record(method="paper", error=1e-6),
+            record(k=4, error=1e-9), record(method="kmeans", k=0, error=1e-5),
+            record(method="paper", k=9, error=1.0), record(method="paper", k=4, error=1e-15),
+        ]
+    )  # fmt: skip
+    found = {(row["other"], row["family"]): row for row in ratios(rows)}
+    assert found["paper", "eq13"]["geometric_mean"] == pytest.approx(1e-2)
+    assert found["paper", "eq13"]["cells"] == 1
+    assert found["kmeans", "eq13"]["cells"] == 2
+    assert found["kmeans", "eq13"]["worst"] == pytest.approx(1e-3)
+
+
+def test_the_cheapest_setting_is_recommended() -> None:
+    rows = means(
+        [record(target=400, error=1e-9), record(target=200, error=1e-7), record(error=1e-4),
+         record(target=200, k=4, error=2e-7, seconds=0.1)]
+    )  # fmt: skip
+    found = {row["family"]: row for row in recommend(rows, 1e-6)}
+    assert (found["eq13"]["k"], found["eq13"]["target"]) == (4, 200)
+    assert found["all"] == {"family": "all", "k": None, "target": None, "rms": 1e-3}
+    assert recommend(means([record(method="random", k=0)]), 1e-6) == []
+
+
+def test_polylog_takes_the_best_order_of_every_trial() -> None:
+    def one(trial: int, k: int, error: float) -> dict[str, Any]:
+        made = {"rms": error, "mean_abs": error, "worst": error}
+        return record(trial=trial, k=k, errors={"eq98": made})
+
+    (row,) = polylog_rows([one(0, 3, 1e-6), one(0, 5, 1e-8), one(1, 3, 3e-8), one(1, 5, 1e-7)])
+    assert row["mean_least_error"] == pytest.approx(2e-8)
+    assert row["median_k"] == 4.0
+
+
+def test_time_left_learns_from_each_method() -> None:
+    left = TimeLeft([("a", 1.0), ("a", 1.0), ("b", 10.0)], 2)
+    assert left.seconds() is None
+    left.finish("a", 1.0, 4.0)
+    assert left.seconds() == pytest.approx((4.0 + 40.0) / 2)
+    left.finish("b", 10.0, 10.0)
+    assert left.seconds() == pytest.approx(2.0)
+
+
+def test_the_csv_has_a_column_for_everything() -> None:
+    text = records_to_csv([record(), record(kept_order=None), record(failed="because, so")])
+    head, first, second, third = text.splitlines()
+    names = head.split(",")
+    assert names[:4] == ["source", "m", "d", "method"]
+    assert {"moment_error_6", "rms_eq13", "mean_abs_relu", "failed"} <= set(names)
+    assert first.split(",")[names.index("rms_eq13")] == "1e-06"
+    assert second.split(",")[names.index("kept_order")] == ""
+    assert '"because, so"' in third
+
+
+def test_bench_exponents_speedups_and_memory() -> None:
+    cells = [
+        {
+            "m": 2, "k": 5, "d": d, "target": 100, "threads": t, "seconds": d / t * 1e-5,
+            "peak_memory": 1e8 + 80 * d, "baselines": {"svd": {"seconds": d**2 * 1e-6}},
+        }
+        for d in (1000, 2000, 4000) for t in (1, 2)
+    ]  # fmt: skip
+    found = {(row["system"], row["threads"]): row["exponent"] for row in time_exponents(cells)}
+    assert found["momentc", 2] == pytest.approx(1.0)
+    assert found["svd", 1] == pytest.approx(2.0)
+    assert [row["speedup"] for row in speedups(cells)] == pytest.approx([2.0] * 3)
+    (memory,) = memory_growth(cells)
+    assert memory["bytes_per_object"] == pytest.approx(80.0)
+    assert math.isclose(memory["fixed"], 1e8)
