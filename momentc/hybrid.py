@@ -64,6 +64,9 @@ def reduce_support(
 ) -> NDArray[np.int64]:
     """Bring weights to 0 until at most ``target`` points have one, and keep the moments.
 
+    Exactly ``target`` are left, but for the rare step in which two weights reach 0 together
+    (lattices with equal weights).
+
     Parameters
     ----------
     points : (n, m) float64 ndarray

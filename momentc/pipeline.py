@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from momentc.clustering.duplicates import merge_duplicates
 from momentc.cpus import available_threads
 from momentc.engine.threads import thread_map
+from momentc.errors import InputError
 from momentc.hybrid import reduce_support
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments
@@ -22,7 +23,7 @@ from momentc.moments.discrepancy import error_by_order, relative_error_by_order
 from momentc.moments.features import legendre_features
 from momentc.moments.frame import Frame, fit_frame
 from momentc.moments.multi_index import n_moments
-from momentc.moments.request import ORDERS_BEYOND, check_request, working_order
+from momentc.moments.request import check_request, compared_order, working_order
 from momentc.options import CompressOptions
 from momentc.progress import ProgressCallback
 from momentc.reduction.matching import least_change
@@ -30,6 +31,10 @@ from momentc.surplus import match_surplus
 from momentc.weighted import WeightedSet
 
 __all__ = ["Compression", "certify", "check_request", "compress_points"]
+
+
+# The largest weight must be at least this: below 2^-1022 float64 has fewer than 53 bits.
+LEAST_WEIGHT = 2.0**-1010
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +45,9 @@ class Compression:
     ----------
     support : WeightedSet
         The points that are kept, in the input's order; ``index`` counts the input's rows.
-    k, matched_order : int
-        The order asked for, and the order up to which the moments agree within the tolerance.
+    k, kept_order, matched_order : int
+        The order asked for, the order K >= k that the reductions kept, and the order up to which
+        the moments are found to agree within the tolerance.
     target, seed : int
     n_points, n_distinct, n_columns : int
         Of the input: rows, distinct rows, columns.
@@ -50,14 +56,14 @@ class Compression:
     n_moments : int
         C(rank + k, k).
     error : tuple of float
-        Largest difference of the moments in the frame, by order 0 .. K + 2, where K >= k is the
-        order that the reductions kept.
+        Largest difference of the moments in the frame, by order 0 .. K and, where they are
+        few enough, K + 1 and K + 2.
     relative_error : tuple of float
         Relative Frobenius error of the moment tensors in the user's coordinates, by order.
     tolerance : float
     frame : Frame
     moments : Moments
-        Of the input, monomials in the frame up to order K + 2.
+        Of the input, monomials in the frame, up to the same order.
     notes : tuple of str
         What the user should know.
     stages : tuple of (str, float)
@@ -66,6 +72,7 @@ class Compression:
 
     support: WeightedSet
     k: int
+    kept_order: int
     matched_order: int
     target: int
     seed: int
@@ -86,6 +93,23 @@ class Compression:
     def ok(self) -> bool:
         """Whether the moments up to order k agree within the tolerance."""
         return max(self.error[: self.k + 1]) <= self.tolerance
+
+
+def _exponent(weights: NDArray[np.float64]) -> int:
+    """Return the power of two that brings the largest weight near 1.
+
+    Raises
+    ------
+    InputError
+        If the weights are so small that float64 holds them with less than its full precision.
+    """
+    largest = float(weights.max())
+    if largest < LEAST_WEIGHT:
+        raise InputError(
+            f"the largest weight is {largest:g}, where float64 has few digits left: multiply all "
+            "weights by a power of two"
+        )
+    return int(np.frexp(largest)[1])
 
 
 class _Stopwatch:
@@ -135,9 +159,12 @@ def compress_points(
         with watch.stage("frame"):
             points = np.ascontiguousarray(points, dtype=np.float64)
             # Scaling by a power of two is exact and keeps every power of the weights in range.
-            unit = 2.0 ** -int(np.frexp(weights.max())[1])
-            scaled = weights * unit
+            exponent = _exponent(weights)
+            scaled = np.ldexp(weights, -exponent)
             rows, merged = merge_duplicates(points, scaled)
+            if not merged.all():
+                # Weights below 1e-308 of the largest: nothing of them is left beside it.
+                rows, merged = rows[merged > 0.0], merged[merged > 0.0]
             frame = fit_frame(points[rows] if len(rows) < len(points) else points, merged)
         copied = len(points) <= options.target
         if copied:
@@ -154,7 +181,7 @@ def compress_points(
         with watch.stage("certificate"):
             # From the rows as they came, not from the merged ones: the certificate checks every
             # step in between.
-            compared = order + ORDERS_BEYOND
+            compared = compared_order(order, frame.rank)
             moments = accumulate_moments(everything, scaled, compared, "monomial", map_function)
             after = accumulate_moments(
                 local[kept], kept_weights, compared, "monomial", map_function
@@ -162,10 +189,17 @@ def compress_points(
             error = error_by_order(moments, after)
             relative = relative_error_by_order(moments, after, frame)
     index = rows[kept]
-    moments = Moments("monomial", moments.plan, moments.high / unit, moments.low / unit)
+    moments = Moments(
+        "monomial",
+        moments.plan,
+        np.ldexp(moments.high, exponent),
+        np.ldexp(moments.low, exponent),
+    )
+    final_weights = weights if copied else np.ldexp(kept_weights, exponent)
     return Compression(
-        support=WeightedSet(points[index], kept_weights / unit, index),
+        support=WeightedSet(points[index], final_weights, index),
         k=options.k,
+        kept_order=order,
         matched_order=_matched_order(error, options.tolerance),
         target=options.target,
         seed=options.seed,
@@ -252,7 +286,7 @@ def _correct(
 
     miss = residual(weights)
     corrected = weights * (1.0 + least_change(features, weights, miss))
-    if np.all(corrected >= 0.0) and np.abs(residual(corrected)).max() < np.abs(miss).max():
+    if np.all(corrected > 0.0) and np.abs(residual(corrected)).max() < np.abs(miss).max():
         return corrected
     return weights
 

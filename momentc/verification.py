@@ -14,7 +14,7 @@ from momentc.moments.accumulate import Moments, accumulate_moments, combine_mome
 from momentc.moments.discrepancy import error_by_order, relative_error_by_order
 from momentc.moments.frame import FrameFit
 from momentc.moments.multi_index import n_moments
-from momentc.moments.request import ORDERS_BEYOND, check_countable
+from momentc.moments.request import check_countable, compared_order
 from momentc.progress import ProgressCallback
 
 __all__ = ["MomentComparison", "WeightedBlocks", "compare_moments"]
@@ -33,7 +33,8 @@ class MomentComparison:
     rank, n_moments : int
         Affine rank of the original, and C(rank + k, k).
     error : tuple of float
-        Largest difference of the normalised moments in the original's frame, by order 0 .. k + 2.
+        Largest difference of the normalised moments in the original's frame, by order 0 .. k and,
+        where they are few enough, k + 1 and k + 2.
     relative_error : tuple of float
         Relative Frobenius error of the moment tensors in the user's coordinates, by order.
     n_points : tuple of int
@@ -103,7 +104,7 @@ def compare_moments(
     frame = fit.frame()
     check_countable(k, frame.rank)
 
-    order = k + ORDERS_BEYOND
+    order = compared_order(k, frame.rank)
     total: Moments | None = None
     done = 0
     for block, block_weights in original():

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import binom, gammaln
 
 from momentc.moments.accumulate import Moments
 from momentc.moments.frame import Frame
@@ -72,28 +73,29 @@ def relative_error_by_order(original: Moments, other: Moments, frame: Frame) -> 
 
 def _tensor_counts(plan: ProductPlan) -> NDArray[np.float64]:
     """Return how often each monomial stands in its symmetric tensor, |a|! / (a_1! ... a_m!)."""
-    factorial = np.array([math.factorial(i) for i in range(plan.order + 1)], dtype=np.float64)
-    return np.asarray(factorial[plan.degree()] / np.prod(factorial[plan.exponents], axis=1))
+    # By logarithms: factorials leave float64 at order 171.
+    return np.asarray(
+        np.exp(gammaln(plan.degree() + 1.0) - gammaln(plan.exponents + 1.0).sum(axis=1))
+    )
 
 
 @lru_cache(maxsize=16)
-def _binomial_terms(n_variables: int, order: int) -> list[tuple[NDArray[np.int64], ...]]:
-    """Return (target, source, power, power of the source, C(power, source)) for each variable.
+def _binomial_terms(n_variables: int, order: int) -> list[NDArray[np.int64]]:
+    """Return rows of (target, source, power, power of the source) for each variable.
 
     One entry for each monomial a and each i <= a_j: the monomial a itself and the one in which
     the power a_j of variable j is lowered to i.
     """
     exponents = product_plan(n_variables, order).exponents
     position = {tuple(row): place for place, row in enumerate(exponents.tolist())}
-    choose = [[math.comb(a, i) for i in range(order + 1)] for a in range(order + 1)]
     terms = []
     for j in range(n_variables):
         rows = [
-            (place, position[(*row[:j], i, *row[j + 1 :])], row[j], i, choose[row[j]][i])
+            (place, position[(*row[:j], i, *row[j + 1 :])], row[j], i)
             for place, row in enumerate(exponents.tolist())
             for i in range(row[j] + 1)
         ]
-        terms.append(tuple(np.array(rows, dtype=np.int64).T))
+        terms.append(np.array(rows, dtype=np.int64).T)
     return terms
 
 
@@ -108,12 +110,11 @@ def _to_user_coordinates(
     ``E[(c + s y)^a y^b] = sum_i C(a, i) c^(a-i) s^i E[y^(i) y^b]`` applied to each variable.
     """
     current = moments
-    for j, (target, source, power, lower, count) in enumerate(
-        _binomial_terms(plan.n_variables, plan.order)
-    ):
+    for j, terms in enumerate(_binomial_terms(plan.n_variables, plan.order)):
+        target, source, power, lower = terms
         powers_of_center = center[j] ** np.arange(plan.order + 1)
         powers_of_scale = scale[j] ** np.arange(plan.order + 1)
-        factor = count * powers_of_center[power - lower] * powers_of_scale[lower]
+        factor = binom(power, lower) * powers_of_center[power - lower] * powers_of_scale[lower]
         following = np.zeros(len(current))
         np.add.at(following, target, factor * current[source])
         current = following

@@ -7,10 +7,19 @@ from momentc.errors import RequestError
 from momentc.moments.multi_index import n_moments
 from momentc.options import Effort
 
-__all__ = ["ORDERS_BEYOND", "check_countable", "check_request", "largest_order", "working_order"]
+__all__ = [
+    "check_countable",
+    "check_request",
+    "compared_order",
+    "largest_order",
+    "working_order",
+]
 
 # Orders above k whose moments are compared too, for information.
 ORDERS_BEYOND: Final = 2
+
+# Moments that may be compared for information alone.
+MOMENTS_FOR_INFORMATION: Final = 4000
 
 # Moments that one group may have at most. Its tableau needs 16 N^2 bytes and N^3 operations a
 # group: 20,000 moments are 6 GB and hours.
@@ -25,6 +34,16 @@ def largest_order(n_variables: int, most_moments: int) -> int:
     while n_moments(n_variables, order + 1) <= most_moments:
         order += 1
     return order
+
+
+def compared_order(order: int, rank: int) -> int:
+    """Return the order up to which moments are compared where those up to ``order`` are kept.
+
+    Two orders more, for information, where they are few enough to be next to free. Where even
+    those of ``order`` cannot be worked with (rows that are copied as they are), as many as can.
+    """
+    affordable = max(min(n_moments(rank, order), MOST_MOMENTS), MOMENTS_FOR_INFORMATION)
+    return min(order + ORDERS_BEYOND, largest_order(rank, affordable) if rank else order)
 
 
 def check_request(k: int, target: int, n_rows: int, rank: int) -> None:
@@ -94,10 +113,11 @@ def check_countable(k: int, rank: int) -> None:
 # What a working order K > k may cost, by effort: its moments relative to those of order k, and in
 # all. The cost of removing a point grows as N_K^2, so "normal" raises the order where that is next
 # to free, and "high" wherever the target leaves room.
-_AFFORDABLE: Final[dict[Effort, tuple[float, float]]] = {
-    "low": (1.0, 0.0),
-    "normal": (1.8, 130.0),
-    "high": (4.0, math.inf),
+# The first order more brings the most, so it may cost more than the next ones.
+_AFFORDABLE: Final[dict[Effort, tuple[float, float, float]]] = {
+    "low": (1.0, 1.0, 0.0),
+    "normal": (2.25, 1.8, 130.0),
+    "high": (4.0, 4.0, math.inf),
 }
 
 # Orders of few moments may be raised to so many moments whatever the ratio, and no order by more
@@ -129,9 +149,15 @@ def working_order(k: int, rank: int, target: int, effort: Effort) -> int:
     effort : {'low', 'normal', 'high'}
         'low' keeps K = k.
     """
-    factor, most_normal = _AFFORDABLE[effort]
+    first_factor, factor, most = _AFFORDABLE[effort]
     if rank == 0 or effort == "low":
         return k
-    affordable = min(max(factor * n_moments(rank, k), FREE_MOMENTS), most_normal)
-    most = int(min(affordable, target / POINTS_PER_MOMENT))
-    return max(k, min(k + MORE_ORDERS, largest_order(rank, most)))
+    asked = n_moments(rank, k)
+    order = k
+    while order < k + MORE_ORDERS:
+        needed = n_moments(rank, order + 1)
+        affordable = max((first_factor if order == k else factor) * asked, FREE_MOMENTS)
+        if needed > min(affordable, most, target / POINTS_PER_MOMENT):
+            break
+        order += 1
+    return order

@@ -50,7 +50,7 @@ def _reduce_one(  # type: ignore[no-untyped-def]
     n = points.shape[0]
     n_features = parent.shape[0]
     before = weights.copy()
-    by_tree = n > TREE_FROM * n_features
+    by_tree = n > TREE_FROM * n_features and n_keep <= n_features
     if by_tree:
         shrink_by_barycentres(
             points, weights, 2 * n_features, parent, axis, power, order, pivot_tol, order_of
@@ -146,11 +146,15 @@ def _reduce_range(  # type: ignore[no-untyped-def]
     n_features = parent.shape[0]
     largest = 0
     for group in range(first, last):
-        if offsets[group + 1] - offsets[group] > keep[group]:
-            largest = max(largest, offsets[group + 1] - offsets[group])
+        size = offsets[group + 1] - offsets[group]
+        if size > keep[group]:
+            # The tree passes on no more than TREE_FROM N points; it serves groups that may shrink
+            # to N.
+            by_tableau = size if keep[group] > n_features else min(size, TREE_FROM * n_features)
+            largest = max(largest, by_tableau)
     if largest == 0:
         return 0
-    tabled = max(min(largest, TREE_FROM * n_features), 256)
+    tabled = max(largest, 256)
     tables = np.empty((m, order + 1, tabled))
     column = np.empty(tabled)
     matrix = np.empty(n_features * tabled)

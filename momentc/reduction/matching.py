@@ -78,8 +78,12 @@ def matched_further(
     """
     gram = (features * weights) @ features.T
     lower, info = lapack.dpotrf(gram, lower=1)
-    # A leading minor that is not positive definite: the orders below it are still good.
-    definite = len(gram) if info == 0 else info - 1
+    # Where the features depend on each other over these points a pivot is zero but for rounding:
+    # the orders below it are still good, those above cannot be matched.
+    factored = len(gram) if info == 0 else info - 1
+    pivots = np.diag(lower)[:factored] ** 2
+    vanishing = np.flatnonzero(pivots <= gram_cutoff(len(gram)) * np.diag(gram)[:factored])
+    definite = int(vanishing[0]) if len(vanishing) else factored
     for order in range(first_order, plan.order + 1):
         count = int(plan.first[order + 1])
         if count > definite:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from momentc.clustering.centroids import kmeans_labels
 from momentc.errors import UsageError
 from momentc.moments.frame import Frame, fit_frame
-from momentc.moments.request import ORDERS_BEYOND, check_request
+from momentc.moments.request import check_request
 from momentc.options import CompressOptions, Effort
 from momentc.pipeline import compress_points
 from momentc.study.paper import compress_as_published
@@ -85,7 +85,7 @@ class Reduced:
 def _momentc(data: Dataset, task: Task) -> Reduced:
     options = CompressOptions(task.k, task.target, task.seed, threads=1, effort=task.effort)
     result = compress_points(data.points, data.weights, options)
-    kept_order = len(result.error) - 1 - ORDERS_BEYOND
+    kept_order = result.kept_order
     return _rows(data, result.support.index, result.support.weights, kept_order)
 
 

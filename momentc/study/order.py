@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from momentc.errors import MomentcError, VerificationError
 from momentc.moments.frame import fit_frame
 from momentc.moments.multi_index import n_moments
-from momentc.moments.request import ORDERS_BEYOND, check_request
+from momentc.moments.request import check_request
 from momentc.options import CompressOptions
 from momentc.panel import draw_panel
 from momentc.pipeline import compress_points
@@ -237,7 +237,7 @@ def _try(k: int, parts: Sequence[_Part], options: CompressOptions) -> OrderTrial
             return None
         if not result.ok:
             return None
-        kept_order = len(result.error) - 1 - ORDERS_BEYOND
+        kept_order = result.kept_order
         local = result.frame.apply(points)
         panel = draw_panel(local, weights, options.seed + number, "select")
         support = result.support
