@@ -1,6 +1,5 @@
-"""The figures of README.md and algorithm.md that are not printed by momentc itself.
+"""The figures of algorithm.md that are not printed by momentc itself.
 
-    python docs/measure.py photograph     errors of means over the sample photograph
     python docs/measure.py stages         what the limits between the stages do to the error
     python docs/measure.py basis          condition of the features, monomials and Legendre products
 
@@ -48,36 +47,6 @@ def means(points: NDArray[Any], weights: NDArray[Any], directions: NDArray[Any])
     return [(weights / weights.sum()) @ family(x) for family in FAMILIES.values()]
 
 
-def photograph() -> None:
-    """Largest error over 20 directions, against 1,000 pixels drawn at random."""
-    pixels = read_pixels()
-    scaled = pixels / 127.5 - 1.0
-    rng = np.random.default_rng(0)
-    directions = rng.normal(size=(3, 20))
-    directions /= np.linalg.norm(directions, axis=0)
-    exact = means(scaled, np.ones(len(scaled)), directions)
-
-    def row(label: str, rows: NDArray[Any], weights: NDArray[Any]) -> list[float]:
-        found = means(scaled[rows], weights, directions)
-        errors = [float(np.abs(a - b).max()) for a, b in zip(found, exact, strict=True)]
-        if label:
-            say(f"| {label} | " + " | ".join(f"{error:.0e}" for error in errors) + " |")
-        return errors
-
-    say("| kept | " + " | ".join(FAMILIES) + " |\n| --- |" + " --- |" * len(FAMILIES))
-    draws = [
-        row("", rng.choice(len(pixels), 1000, replace=False), np.ones(1000)) for _ in range(11)
-    ]
-    medians = np.median(draws, axis=0)
-    say("| 1,000 at random (median of 11) | " + " | ".join(f"{v:.0e}" for v in medians) + " |")
-    for k, target, effort in [
-        *((k, 1000, "low") for k in (1, 3, 5, 7, 9, 12, 15)),
-        (5, 1000, "normal"), (5, 1000, "high"), (5, 100, "normal"), (5, 10_000, "normal"),
-    ]:  # fmt: skip
-        kept = momentc.compress(pixels, k=k, target=target, effort=effort)  # type: ignore[arg-type]
-        row(f"k = {k}, target {target:,}, effort {effort}", kept.index, kept.weights)
-
-
 def data_sets() -> list[NDArray[np.float64]]:
     """Return five sets of 20,000 points in [-1, 1]^m: uniform, mixtures, pixels."""
     rng = np.random.default_rng(0)
@@ -115,7 +84,6 @@ def stages() -> None:
     for name, share, values in (
         ("GREEDY_FROM", 0.05, (1.1, 1.5, 2.5, 4.0)),
         ("CELLS_UNTIL", 0.02, (1, 2, 4, 1000)),
-        ("ROUND_GROUP", 0.05, (1.5, 2.0, 3.0)),
     ):
         in_use = getattr(hybrid, name)
         reference = errors(share)
@@ -144,7 +112,7 @@ def basis() -> None:
 
 
 if __name__ == "__main__":
-    WAYS = {"photograph": photograph, "stages": stages, "basis": basis}
+    WAYS = {"stages": stages, "basis": basis}
     if len(sys.argv) != 2 or sys.argv[1] not in WAYS:
         sys.exit(f"usage: python docs/measure.py {' | '.join(WAYS)}")
     WAYS[sys.argv[1]]()
