@@ -39,6 +39,7 @@ Exit codes:
   5  verification failed
   6  the output was not written
   7  over the memory budget
+  8  finished cells or parts that belong to another job
 """
 
 # Widths come from the terminal; help that is only ever 80 columns wide wraps the examples.

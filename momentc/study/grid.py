@@ -24,7 +24,7 @@ __all__ = [
 # Orders that --polylog tries where none are given.
 POLYLOG_ORDERS: Final = {
     1: (*range(1, 13), 15, 20, 25, 30, 40, 50, 60),
-    2: (*range(1, 13), 14, 16, 18, 20),
+    2: (*range(1, 13), 14, 16, 18, 20, 22, 25, 28),
 }
 
 

@@ -15,6 +15,9 @@ Row = dict[str, Any]
 # The smallest error that is drawn: rounding may give 0, which has no place on a log axis.
 LEAST_DRAWN: Final = 1e-17
 
+# Theorem 4 is for smooth functions; these have no theory line.
+NOT_SMOOTH: Final = ("relu", "steps")
+
 FORMULAS: Final = {"eq13": "sigmoid means, Eq. (13)", "eq98": "rational means, Eq. (98)"}
 
 
@@ -110,7 +113,7 @@ def _draw_panel(
         y = [max(row["errors"][family]["mean_abs"], LEAST_DRAWN) for row in line]
         style = {"color": colours.get(k, "#000000"), **METHOD_STYLE[method]}
         axis.plot(x, y, markersize=4, linewidth=1.2, **style)
-        if method == "momentc" and len(x) > 1:
+        if method == "momentc" and len(x) > 1 and family not in NOT_SMOOTH:
             _theory_line(axis, x, y, theory_exponent(line[0]["m"], k), colours[k])
     axis.set(xscale="log", yscale="log")
     mark_sizes(axis, (row[along] for row in rows))
@@ -136,7 +139,8 @@ def _mark_floor(axis: Any) -> None:
             0.99, FLOOR / 2.0, "rounding", fontsize=7, color="#777777", ha="right", va="top",
             transform=axis.get_yaxis_transform(),
         )  # fmt: skip
-        axis.set_ylim(max(low, LEAST_DRAWN / 3), max(high, 10.0 * FLOOR))
+        low = min(max(low, LEAST_DRAWN / 3), FLOOR / 20.0)
+        axis.set_ylim(low, max(high, 10.0 * FLOOR))
 
 
 def _one_scale(axes: Sequence[Any], *, together: bool) -> None:
@@ -160,12 +164,11 @@ def _draw_exponents(axis: Any, rows: Sequence[Row], ms: Sequence[int]) -> None:
                     [row["k"] for row in line], [row["exponent"] for row in line],
                     yerr=[row["standard_error"] for row in line], capsize=2, markersize=4,
                     linewidth=1.0, **{**METHOD_STYLE[method], "color": colour},
-                    label=f"m = {m}" if method == rows[0]["method"] else None,
                 )  # fmt: skip
         ks = sorted({row["k"] for row in rows if row["m"] == m})
         axis.plot(
             ks, [theory_exponent(m, k) for k in ks], color=colour, linestyle=(0, (5, 3)),
-            linewidth=0.8,
+            linewidth=0.8, label=f"m = {m}",
         )  # fmt: skip
     axis.set(xlabel="order k", ylabel="exponent of d")
     axis.set_xticks(sorted({row["k"] for row in rows}))

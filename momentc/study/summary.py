@@ -120,7 +120,8 @@ def ratios(rows: Sequence[Record], method: str = "momentc") -> list[Record]:
 def recommend(rows: Sequence[Record], max_error: float) -> list[Record]:
     """Return the cheapest setting of momentc that holds ``max_error``, for all families and each.
 
-    The cheapest is the smallest target; among equal targets the fastest. Keys: ``family`` ('all'
+    The cheapest is the smallest target; among equal targets the lowest
+    order, which takes the least time. Keys: ``family`` ('all'
     first); ``k``, ``target`` and ``rms``; where no setting holds, ``k`` and ``target`` are null
     and ``rms`` is the smallest that was seen.
     """
@@ -133,12 +134,12 @@ def recommend(rows: Sequence[Record], max_error: float) -> list[Record]:
         chosen = names if family == "all" else [family]
         error = [max(row["errors"][name]["rms"] for name in chosen) for row in own]
         good = [
-            (row["target"], row["seconds"], value, row["k"], row["m"], row["d"])
+            (row["target"], row["k"], value, row["m"], row["d"])
             for row, value in zip(own, error, strict=True)
             if value <= max_error
         ]
         if good:
-            target, _, rms, k, m, d = min(good)
+            target, k, rms, m, d = min(good)
             found.append({"family": family, "k": k, "target": target, "rms": rms, "m": m, "d": d})
         else:
             found.append({"family": family, "k": None, "target": None, "rms": min(error)})
