@@ -1,0 +1,5 @@
+"""``python -m momentc``."""
+
+from momentc.cli import main
+
+main()
