@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from momentc.errors import InputError, UsageError, VerificationError
 from momentc.files.jobs import CompressJob, JobReport
 from momentc.files.measure import Stopwatch, peak_memory
 from momentc.files.names import STDOUT, output_of, report_of
-from momentc.files.open import open_input
+from momentc.files.open import dropped_notes, open_input
 from momentc.files.plan import CompressPlan, make_plan
 from momentc.io.atomic import output_lock, probe_output, write_text_atomic
 from momentc.io.convert import LoadedPoints, load_points, select_columns
@@ -116,7 +116,7 @@ def _compress_locked(
     return JobReport(
         content=content,
         ok=bool(metadata["ok"]),
-        notes=(*loaded.warnings, *_dropped(loaded), *notes),
+        notes=(*loaded.warnings, *dropped_notes(loaded), *notes),
         output=plan.output,
         report_path=plan.report,
     )
@@ -167,14 +167,6 @@ def _kept_rows(source: Source, loaded: LoadedPoints, compression: Compression) -
     """Take the kept rows from the source as they stand there, bit for bit."""
     index = loaded.index[compression.support.index]
     return WeightedSet(source.take(index), compression.support.weights, index)
-
-
-def _dropped(loaded: LoadedPoints) -> Iterator[str]:
-    """Say which rows do not count."""
-    if loaded.n_dropped_nan:
-        yield f"{loaded.n_dropped_nan} rows with NaN or infinity were dropped, as --nan drop asks"
-    if loaded.n_zero_weight:
-        yield f"{loaded.n_zero_weight} rows have the weight 0 and were left out"
 
 
 def _as_float64(result: WeightedSet, columns: NDArray[np.int64]) -> NDArray[np.float64]:

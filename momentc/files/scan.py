@@ -7,7 +7,7 @@ from typing import Any
 from momentc.errors import UsageError
 from momentc.files.cells import finished_cells, probe_files, table_format, write_files
 from momentc.files.jobs import JobReport
-from momentc.files.open import open_input
+from momentc.files.open import dropped_notes, open_input
 from momentc.files.study_jobs import OnStanding, ScanJob
 from momentc.io.convert import load_points, select_columns
 from momentc.io.location import parse_location
@@ -92,7 +92,7 @@ def error_scan(job: ScanJob, *, on_standing: OnStanding | None = None) -> JobRep
     output = scan_output(job)
     if job.plot is not None:
         check_plot(job.plot)
-    data, name, described = _load(job)
+    data, name, described, notes = _load(job)
     inputs = [] if job.source is None else _inputs(job)
     probe_files(output, job.plot, force=job.force, inputs=inputs)
     plan = _plan(job, data)
@@ -129,7 +129,7 @@ def error_scan(job: ScanJob, *, on_standing: OnStanding | None = None) -> JobRep
     return JobReport(
         content=content,
         ok=True,
-        notes=plan.skipped,
+        notes=(*notes, *plan.skipped),
         output=output if content["complete"] else None,
     )
 
@@ -151,12 +151,12 @@ def _inputs(job: ScanJob) -> list[Path]:
     return [] if path is None else [path]
 
 
-def _load(job: ScanJob) -> tuple[Dataset | None, str, dict[str, Any]]:
-    """Return the user's points, their name, and what identifies them."""
+def _load(job: ScanJob) -> tuple[Dataset | None, str, dict[str, Any], tuple[str, ...]]:
+    """Return the user's points, their name, what identifies them, and what is to be said."""
     if job.source is None:
         assert job.synthetic is not None
         check_kind(job.synthetic)
-        return None, f"{job.synthetic} points", {"synthetic": job.synthetic}
+        return None, f"{job.synthetic} points", {"synthetic": job.synthetic}, ()
     with open_input(job.source) as source:
         columns = select_columns(job.source.columns, source.n_columns)
         loaded = load_points(
@@ -167,7 +167,8 @@ def _load(job: ScanJob) -> tuple[Dataset | None, str, dict[str, Any]]:
             "columns": [int(column) for column in columns],
             "nan": job.source.nan,
         }
-        return Dataset(loaded.points, loaded.weights), source.name, described
+        notes = (*loaded.warnings, *dropped_notes(loaded))
+        return Dataset(loaded.points, loaded.weights), source.name, described, notes
 
 
 def _plan(job: ScanJob, data: Dataset | None) -> Plan:
