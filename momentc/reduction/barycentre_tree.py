@@ -25,13 +25,13 @@ TILE = 256
 
 @nb.njit(cache=True, nogil=True)
 def shrink_by_barycentres(  # type: ignore[no-untyped-def]
-    points, weights, n_stop, parent, axis, power, order, tolerance, order_of
+    columns, weights, n_stop, parent, axis, power, order, tolerance, order_of
 ):
     """Bring weights to 0, group by group, until at most ``n_stop`` are left or none will go.
 
     Parameters
     ----------
-    points : (n, m) float64 ndarray  # IN, in the box [-1, 1]^m, near ones next to each other
+    columns : (m, n) float64 ndarray  # IN, points in the box [-1, 1]^m, near ones adjacent
     weights : (n,) float64 ndarray  # IN, OUT: >= 0
     n_stop : int  # IN, at least 2N
     parent, axis, power : (N,) int64 ndarray  # IN, see ProductPlan
@@ -39,17 +39,20 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
     tolerance : float  # IN, pivot tolerance
     order_of : int64 ndarray  # work space of at least 2N
     """
-    n, m = points.shape
+    m, n = columns.shape
     n_features = parent.shape[0]
-    # The points that are left, column by column, closed up after each pass.
-    columns = np.empty((m, n))
+    # The points that are left, closed up after each pass.
+    left = np.empty((m, n))
     left_weights = np.empty(n)
-    alive = np.flatnonzero(weights)
-    n_alive = len(alive)
-    for i in range(n_alive):
-        left_weights[i] = weights[alive[i]]
-        for j in range(m):
-            columns[j, i] = points[alive[i], j]
+    alive = np.empty(n, np.int64)
+    n_alive = 0
+    for i in range(n):
+        if weights[i] > 0.0:
+            alive[n_alive] = i
+            left_weights[n_alive] = weights[i]
+            for j in range(m):
+                left[j, n_alive] = columns[j, i]
+            n_alive += 1
     tables = np.empty((m, order + 1, TILE))
     tile = np.empty((n_features, TILE))
     while n_alive > n_stop:
@@ -62,16 +65,18 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
             for start in range(first, last, TILE):
                 count = min(TILE, last - start)
                 for j in range(m):
-                    legendre_rows(columns[j, start : start + count], tables[j, :, :count])
+                    legendre_rows(left[j, start : start + count], tables[j, :, :count])
                 fill_products(tables[:, :, :count], parent, axis, power, tile[:, :count])
-                means[:, group] += weighted_sums(
-                    tile[:, :count], left_weights[start : start + count]
-                )
+                sums = weighted_sums(tile[:, :count], left_weights[start : start + count])
+                for a in range(n_features):
+                    means[a, group] += sums[a]
             # The first feature is the constant 1: its sum is the mass.
             masses[group] = means[0, group]
             for a in range(n_features):
                 means[a, group] /= masses[group]
-        before = masses.copy()
+        before = np.empty(n_groups)
+        for group in range(n_groups):
+            before[group] = masses[group]
         if remove_points(means, masses, n_groups, tolerance, order_of) == 0:
             break
         n_kept = 0
@@ -85,9 +90,10 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
                     left_weights[n_kept] = scaled
                     alive[n_kept] = alive[place]
                     for j in range(m):
-                        columns[j, n_kept] = columns[j, place]
+                        left[j, n_kept] = left[j, place]
                     n_kept += 1
         n_alive = n_kept
-    weights[:] = 0.0
+    for i in range(n):
+        weights[i] = 0.0
     for i in range(n_alive):
         weights[alive[i]] = left_weights[i]

@@ -15,9 +15,14 @@ from numpy.typing import NDArray
 
 from momentc.groups import Groups
 from momentc.map_function import MapFunction
-from momentc.moments.features import fill_products, legendre_rows, weighted_sums
+from momentc.moments.features import (
+    fill_products,
+    legendre_features,
+    legendre_rows,
+    weighted_sums,
+)
 from momentc.moments.multi_index import ProductPlan
-from momentc.reduction.barycentre_tree import shrink_by_barycentres
+from momentc.reduction.barycentre_tree import TILE, shrink_by_barycentres
 from momentc.reduction.tableau import remove_points, resolve_weights
 from momentc.tolerances import group_tolerance, pivot_tolerance
 
@@ -32,134 +37,118 @@ WORTH_A_TASK = 1_000_000
 
 
 @nb.njit(cache=True, nogil=True)
-def _evaluate(points, tables, column, parent, axis, power, out):  # type: ignore[no-untyped-def]
-    n, m = points.shape
-    for j in range(m):
-        for i in range(n):
-            column[i] = points[i, j]
-        legendre_rows(column[:n], tables[j, :, :n])
-    fill_products(tables[:, :, :n], parent, axis, power, out)
+def _evaluate(columns, first, last, tables, parent, axis, power, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` with the features of points ``first .. last - 1``."""
+    count = last - first
+    for j in range(columns.shape[0]):
+        legendre_rows(columns[j, first:last], tables[j, :, :count])
+    fill_products(tables[:, :, :count], parent, axis, power, out)
+
+
+@nb.njit(cache=True, nogil=True)
+def _moment_change(columns, before, after, tables, parent, axis, power):  # type: ignore[no-untyped-def]
+    """Return the largest entry of ``sum_j (before_j - after_j) phi(w_j)``, tile by tile."""
+    n = before.shape[0]
+    n_features = parent.shape[0]
+    residual = np.zeros(n_features)
+    change = np.empty(n)
+    for i in range(n):
+        change[i] = before[i] - after[i]
+    for first in range(0, n, TILE):
+        last = min(n, first + TILE)
+        tile = np.empty((n_features, last - first))
+        _evaluate(columns, first, last, tables, parent, axis, power, tile)
+        sums = weighted_sums(tile, change[first:last])
+        for a in range(n_features):
+            residual[a] += sums[a]
+    worst = 0.0
+    for a in range(n_features):
+        # Written so that a NaN counts as too large.
+        if not abs(residual[a]) <= worst:
+            worst = abs(residual[a])
+    return worst
 
 
 @nb.njit(cache=True, nogil=True)
 def _reduce_one(  # type: ignore[no-untyped-def]
-    points, weights, n_keep, parent, axis, power, order, pivot_tol, group_tol,
-    tables, column, matrix, work, order_of,
-):  # fmt: skip
-    """Reduce one group in place; return the number of points removed (0 if it was left alone)."""
-    n = points.shape[0]
+    columns, weights, n_keep, parent, axis, power, order, pivot_tol, tables, order_of
+):
+    """Reduce one group in place, without a look at what came of it.
+
+    Loops instead of array expressions: what numba compiles for those takes most of the time of the
+    first run.
+    """
+    m, n = columns.shape
     n_features = parent.shape[0]
-    before = weights.copy()
-    by_tree = n > TREE_FROM * n_features and n_keep <= n_features
-    if by_tree:
+    rest = columns
+    rest_weights = weights
+    if n > TREE_FROM * n_features and n_keep <= n_features:
         shrink_by_barycentres(
-            points, weights, 2 * n_features, parent, axis, power, order, pivot_tol, order_of
+            columns, weights, 2 * n_features, parent, axis, power, order, pivot_tol, order_of
         )
-        rest = np.flatnonzero(weights)
-        rest_points = points[rest]
-        rest_weights = weights[rest]
-    else:
-        rest_points = points
-        rest_weights = weights
+        n_rest = 0
+        for i in range(n):
+            if weights[i] > 0.0:
+                n_rest += 1
+        rest = np.empty((m, n_rest))
+        rest_weights = np.empty(n_rest)
+        place = 0
+        for i in range(n):
+            if weights[i] > 0.0:
+                rest_weights[place] = weights[i]
+                for j in range(m):
+                    rest[j, place] = columns[j, i]
+                place += 1
     n_rest = rest_weights.shape[0]
-    features = matrix[: n_features * n_rest].reshape((n_features, n_rest))
-    _evaluate(rest_points, tables, column, parent, axis, power, features)
-    if n_rest > n_keep:
-        eliminated = work[: n_features * n_rest].reshape((n_features, n_rest))
-        eliminated[:] = features
-        remove_points(eliminated, rest_weights, n_rest - n_keep, pivot_tol, order_of)
-    if by_tree:
-        for i in range(n_rest):
-            weights[rest[i]] = rest_weights[i]
-
-    mass = before.sum()
-    n_removed = 0
-    for i in range(n):
-        if weights[i] == 0.0:
-            n_removed += 1
-    if n_removed == 0:
-        return 0
-    for attempt in range(2):
-        if by_tree:
-            residual = _moment_change(points, before, weights, tables, column, parent, axis, power)
-        else:
-            residual = weighted_sums(features, before - weights)
-        if np.abs(residual).max() <= group_tol * mass:
-            return n_removed
-        if attempt == 1 or not _repair(
-            points, weights, residual, parent, axis, power, tables, column, pivot_tol, order_of
-        ):
-            break
-    weights[:] = before
-    return 0
+    if n_rest <= n_keep:
+        return
+    features = np.empty((n_features, n_rest))
+    _evaluate(rest, 0, n_rest, tables, parent, axis, power, features)
+    remove_points(features, rest_weights, n_rest - n_keep, pivot_tol, order_of)
+    if n_rest < n:
+        place = 0
+        for i in range(n):
+            if weights[i] > 0.0:
+                weights[i] = rest_weights[place]
+                place += 1
 
 
 @nb.njit(cache=True, nogil=True)
-def _repair(points, weights, residual, parent, axis, power, tables, column, tolerance, order_of):  # type: ignore[no-untyped-def]
-    """Re-solve the weights of the points that are left; tell whether that kept them >= 0."""
-    kept = np.flatnonzero(weights)
-    kept_weights = weights[kept]
-    features = np.empty((parent.shape[0], len(kept) + 1))
-    _evaluate(points[kept], tables, column, parent, axis, power, features[:, : len(kept)])
-    if not resolve_weights(features, residual, kept_weights, tolerance, order_of):
-        return False
-    for i in range(len(kept)):
-        weights[kept[i]] = kept_weights[i]
-    return True
-
-
-@nb.njit(cache=True, nogil=True)
-def _moment_change(points, before, after, tables, column, parent, axis, power):  # type: ignore[no-untyped-def]
-    """Return ``sum_j (before_j - after_j) phi(w_j)``, shape (N,), evaluated tile by tile."""
-    n = points.shape[0]
-    n_features = parent.shape[0]
-    residual = np.zeros(n_features)
-    change = before - after
-    tile = np.empty((n_features, min(n, 256)))
-    for start in range(0, n, 256):
-        count = min(256, n - start)
-        _evaluate(
-            points[start : start + count], tables, column, parent, axis, power, tile[:, :count]
-        )
-        residual += weighted_sums(tile[:, :count], change[start : start + count])
-    return residual
+def _box(points, own, columns):  # type: ignore[no-untyped-def]
+    """Fill ``columns`` with the points of a group, each column scaled to [-1, 1]."""
+    for j in range(points.shape[1]):
+        low = np.inf
+        high = -np.inf
+        for i in range(own.shape[0]):
+            value = points[own[i], j]
+            low = min(low, value)
+            high = max(high, value)
+        centre = 0.5 * (low + high)
+        half = 0.5 * (high - low)
+        for i in range(own.shape[0]):
+            columns[j, i] = (points[own[i], j] - centre) / half if half > 0.0 else 0.0
 
 
 @nb.njit(cache=True, nogil=True)
 def _reduce_range(  # type: ignore[no-untyped-def]
-    points,
-    weights,
-    members,
-    offsets,
-    keep,
-    first,
-    last,
-    parent,
-    axis,
-    power,
-    order,
-    pivot_tol,
-    group_tol,
-):
-    """Reduce groups ``first .. last - 1``; ``weights`` is changed only at their members."""
+    points, weights, members, offsets, keep, first, last,
+    parent, axis, power, order, pivot_tol, group_tol, missed,
+):  # fmt: skip
+    """Reduce groups ``first .. last - 1``; ``weights`` is changed only at their members.
+
+    A group that misses the tolerance is left as it was and marked in ``missed``.
+    """
     m = points.shape[1]
     n_features = parent.shape[0]
     largest = 0
     for group in range(first, last):
         size = offsets[group + 1] - offsets[group]
         if size > keep[group]:
-            # The tree passes on no more than TREE_FROM N points; it serves groups that may shrink
-            # to N.
-            by_tableau = size if keep[group] > n_features else min(size, TREE_FROM * n_features)
-            largest = max(largest, by_tableau)
+            largest = max(largest, size)
     if largest == 0:
         return 0
-    tabled = max(largest, 256)
-    tables = np.empty((m, order + 1, tabled))
-    column = np.empty(tabled)
-    matrix = np.empty(n_features * tabled)
-    order_of = np.empty(max(tabled, 2 * n_features) + 1, np.int64)
-    work = np.empty(n_features * tabled)
+    tables = np.empty((m, order + 1, max(largest, TILE)))
+    order_of = np.empty(max(largest, 2 * n_features) + 1, np.int64)
     n_removed = 0
     for group in range(first, last):
         start = offsets[group]
@@ -167,28 +156,71 @@ def _reduce_range(  # type: ignore[no-untyped-def]
         if size <= keep[group]:
             continue
         own = members[start : start + size]
-        local = np.empty((size, m))
-        local_weights = np.empty(size)
+        columns = np.empty((m, size))
+        _box(points, own, columns)
+        before = np.empty(size)
+        after = np.empty(size)
+        mass = 0.0
         for i in range(size):
-            local_weights[i] = weights[own[i]]
-        for j in range(m):
-            low = np.inf
-            high = -np.inf
-            for i in range(size):
-                value = points[own[i], j]
-                low = min(low, value)
-                high = max(high, value)
-            centre = 0.5 * (low + high)
-            half = 0.5 * (high - low)
-            for i in range(size):
-                local[i, j] = (points[own[i], j] - centre) / half if half > 0.0 else 0.0
-        n_removed += _reduce_one(
-            local, local_weights, keep[group], parent, axis, power, order, pivot_tol, group_tol,
-            tables, column, matrix, work, order_of,
-        )  # fmt: skip
+            before[i] = weights[own[i]]
+            after[i] = before[i]
+            mass += before[i]
+        _reduce_one(
+            columns, after, keep[group], parent, axis, power, order, pivot_tol, tables, order_of
+        )
+        gone = 0
         for i in range(size):
-            weights[own[i]] = local_weights[i]
+            if after[i] == 0.0:
+                gone += 1
+        if gone == 0:
+            continue
+        error = _moment_change(columns, before, after, tables, parent, axis, power)
+        if error <= group_tol * mass:
+            n_removed += gone
+            for i in range(size):
+                weights[own[i]] = after[i]
+        else:
+            missed[group] = True
     return n_removed
+
+
+def _repair(
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    own: NDArray[np.int64],
+    n_keep: int,
+    plan: ProductPlan,
+    pivot_tol: float,
+    group_tol: float,
+) -> int:
+    """Reduce a group that missed the tolerance once more, and re-solve the weights that are left.
+
+    Rare (nearly dependent features), so it is not worth a kernel. Returns the number of weights
+    that became 0; 0 if the re-solve does not help either: the group is then left as it was.
+    """
+    columns = np.empty((points.shape[1], len(own)))
+    _box(points, own, columns)
+    before = weights[own]
+    after = before.copy()
+    tables = np.empty((len(columns), plan.order + 1, max(len(own), TILE)))
+    order_of = np.empty(max(len(own), 2 * plan.n_moments) + 1, np.int64)
+    _reduce_one(
+        columns, after, n_keep, plan.parent, plan.axis, plan.power, plan.order,
+        pivot_tol, tables, order_of,
+    )  # fmt: skip
+    kept = np.flatnonzero(after)
+    features = legendre_features(np.ascontiguousarray(columns.T), plan)
+    work = np.empty((plan.n_moments, len(kept) + 1))
+    work[:, :-1] = features[:, kept]
+    kept_weights = after[kept]
+    if not resolve_weights(work, features @ (before - after), kept_weights, pivot_tol, order_of):
+        return 0
+    after[kept] = kept_weights
+    error = np.abs(features @ (before - after)).max()
+    if not error <= group_tol * before.sum():
+        return 0
+    weights[own] = after
+    return int(np.count_nonzero(after == 0.0))
 
 
 def _cost(
@@ -232,13 +264,21 @@ def reduce_groups(
     pivot_tol = pivot_tolerance(plan.n_moments)
     group_tol = group_tolerance(plan.n_moments)
 
+    missed = np.zeros(len(groups), dtype=np.bool_)
+
     def run(bounds: tuple[int, int]) -> int:
-        return int(
+        first, last = bounds
+        n_removed = int(
             _reduce_range(
-                points, weights, groups.members, groups.offsets, groups.keep, bounds[0], bounds[1],
-                plan.parent, plan.axis, plan.power, plan.order, pivot_tol, group_tol,
+                points, weights, groups.members, groups.offsets, groups.keep, first, last,
+                plan.parent, plan.axis, plan.power, plan.order, pivot_tol, group_tol, missed,
             )
         )  # fmt: skip
+        for group in np.flatnonzero(missed[first:last]) + first:
+            own = groups.members[groups.offsets[group] : groups.offsets[group + 1]]
+            n_keep = int(groups.keep[group])
+            n_removed += _repair(points, weights, own, n_keep, plan, pivot_tol, group_tol)
+        return n_removed
 
     if len(groups) == 0:
         return 0

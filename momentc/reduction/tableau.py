@@ -63,26 +63,38 @@ def _apply_pivots(features, line, first, last, n_columns):  # type: ignore[no-un
 
 
 @nb.njit(cache=True, nogil=True)
+def _subtract_product(features, top, factors, first, last, column):  # type: ignore[no-untyped-def]
+    """Subtract ``factors @ features[first:last, column:]`` from the rows from ``top`` on.
+
+    Filled by loops, not by slices: numba compiles those several times as fast.
+    """
+    n_columns = features.shape[1] - column
+    source = np.empty((last - first, n_columns))
+    for row in range(last - first):
+        for j in range(n_columns):
+            source[row, j] = features[first + row, column + j]
+    change = np.dot(factors, source)
+    for row in range(factors.shape[0]):
+        line = features[top + row]
+        delta = change[row]
+        for j in range(n_columns):
+            line[column + j] -= delta[j]
+
+
+@nb.njit(cache=True, nogil=True)
 def _apply_panel(features, first, last, bottom):  # type: ignore[no-untyped-def]
     """Apply pivots ``first .. last - 1`` to all rows from ``bottom`` on, as one matrix product."""
-    n_rows, g = features.shape
     width = last - first
-    n_below = n_rows - bottom
-    triangle = features[first:last, first:last].copy()
-    factors = features[bottom:, first:last].copy()
-    for row in range(n_below):
+    factors = np.empty((features.shape[0] - bottom, width))
+    for row in range(factors.shape[0]):
         f = factors[row]
         for r in range(width):
+            f[r] = features[bottom + row, first + r]
+        for r in range(width):
             fr = f[r]
-            t = triangle[r]
             for j in range(r + 1, width):
-                f[j] -= fr * t[j]
-    change = np.dot(factors, features[first:last, last:].copy())
-    for row in range(n_below):
-        line = features[bottom + row]
-        delta = change[row]
-        for j in range(g - last):
-            line[last + j] -= delta[j]
+                f[j] -= fr * features[first + r, first + j]
+    _subtract_product(features, bottom, factors, first, last, last)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -202,14 +214,11 @@ def express_in_basis(features, n_pivot_columns, tolerance, order_of):  # type: i
     while last > 0:
         first = max(0, last - PANEL) if rank >= PRODUCT_FROM else 0
         if last < rank:
-            change = np.dot(
-                features[first:last, last:rank].copy(), features[last:rank, rank:].copy()
-            )
+            factors = np.empty((last - first, rank - last))
             for row in range(last - first):
-                line = features[first + row]
-                delta = change[row]
-                for j in range(g - rank):
-                    line[rank + j] -= delta[j]
+                for j in range(rank - last):
+                    factors[row, j] = features[first + row, last + j]
+            _subtract_product(features, first, factors, last, rank, rank)
         _substitute(features, first, last, rank)
         last = first
     return rank
@@ -294,9 +303,10 @@ def remove_points(features, weights, n_remove, tolerance, order_of):  # type: ig
     g = features.shape[1]
     rank = express_in_basis(features, g, tolerance, order_of)
     n_rest = g - rank
-    basis = order_of[:rank].copy()
+    basis = np.empty(rank, np.int64)
     basis_weights = np.empty(rank)
     for s in range(rank):
+        basis[s] = order_of[s]
         basis_weights[s] = weights[basis[s]]
     # One row for each change of the basis, applied to a later direction when its turn comes.
     changes = np.empty((min(n_rest, n_remove), rank))
@@ -327,7 +337,8 @@ def remove_points(features, weights, n_remove, tolerance, order_of):  # type: ig
         basis_weights[leaves] = left_over if left_over > 0.0 else 0.0
         pivots[n_changes] = 1.0 / direction[leaves]
         left[n_changes] = leaves
-        changes[n_changes] = direction
+        for s in range(rank):
+            changes[n_changes, s] = direction[s]
         # With f = d[leaves] / pivot the other direction becomes d - f * direction, and f itself at
         # the place that changed hands; the 1 taken off here makes both one formula.
         changes[n_changes, leaves] -= 1.0
@@ -355,7 +366,8 @@ def resolve_weights(features, residual, weights, tolerance, order_of):  # type: 
         Whether the weights were corrected.
     """
     s = weights.shape[0]
-    features[:, s] = residual
+    for a in range(features.shape[0]):
+        features[a, s] = residual[a]
     rank = express_in_basis(features, s, tolerance, order_of)
     for p in range(rank):
         if weights[order_of[p]] + features[p, s] < 0.0:

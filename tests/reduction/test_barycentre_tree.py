@@ -20,7 +20,7 @@ def shrink(points: Array, weights: Array, k: int, n_stop: int | None = None) -> 
     n = plan.n_moments
     left = weights.copy()
     shrink_by_barycentres(
-        points, left, 2 * n if n_stop is None else n_stop,
+        np.ascontiguousarray(points.T), left, 2 * n if n_stop is None else n_stop,
         plan.parent, plan.axis, plan.power, k, pivot_tolerance(n),
         np.empty(2 * n + 1, np.int64),
     )  # fmt: skip
