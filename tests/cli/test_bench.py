@@ -14,7 +14,7 @@ from momentc.study.timing import measure_cell
 
 from .conftest import Invoke
 
-TINY = ("bench", "--m", "1", "--k", "2", "--repeats", "1", "--threads", "1")
+TINY = ("bench", "--m", "1", "--k", "2", "--repeats", "1", "--threads", "1", "--no-progress")
 
 
 def test_a_grid_with_figure_and_baseline(invoke: Invoke, tmp_path: Path) -> None:
