@@ -145,7 +145,9 @@ def order_table(content: dict[str, Any]) -> Table | None:
 def _order_verdict(order: int, error: float | None, content: dict[str, Any]) -> str:
     if order <= content["k"]:
         return "ok" if error is not None and error <= content["tolerance"] else "FAILED"
-    return "matched too" if order <= content.get("matched_order", -1) else "not matched"
+    below = content["error"][: order + 1]
+    matched = all(value is not None and value <= content["tolerance"] for value in below)
+    return "matched too" if matched else "not matched"
 
 
 def _verdict(content: dict[str, Any]) -> str:

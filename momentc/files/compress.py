@@ -187,6 +187,7 @@ def _metadata(
     return {
         "momentc": __version__,
         "k": compression.k,
+        "kept_order": compression.kept_order,
         "matched_order": compression.matched_order,
         "target": compression.target,
         "seed": compression.seed,

@@ -11,7 +11,7 @@ the null space: one factorisation gives all of them, where the paper takes one S
 
 One step moves the weights along ``-v_i`` or ``+v_i`` to the first weight that reaches 0. Of the
 two ends the nearer is taken: less mass moves, and the moments of order k+1, which nothing holds,
-change less (measured: a third to a half of the error). If the point that leaves is the rest point
+change less (measured: 0.6 to 0.95 of the error). If the point that leaves is the rest point
 itself, the tableau of the others stands. If it is a basis point, the rest point takes its place,
 which is one pivot of the simplex method. The pivots are kept, and applied to a row of the tableau
 when its turn comes, O(N) each.
