@@ -22,6 +22,9 @@ __all__ = ["kmeans_groups"]
 # number, and float32 distances resolve clusters of 1e-3 of the cell.
 CELL_GROUPS: Final = 32
 
+# Levels of splits that are done over all points; those below are done cell by cell.
+SHARED_FROM: Final = 3
+
 # Points that are assigned to centroids in one task.
 ASSIGN_POINTS: Final = 32768
 
@@ -70,7 +73,7 @@ def kmeans_groups(
     depth = max(0, math.ceil(math.log2(n / (CELL_GROUPS * group_size))))
     n_pieces = min(n / 4, pieces * n / group_size) if pieces > 1 else 1.0
     fine_depth = max(depth, math.ceil(math.log2(max(1.0, n_pieces))))
-    order = split_order(points, fine_depth) if fine_depth else np.arange(n)
+    order = _ordered(points, fine_depth, map_function)
     edges = cell_edges(n, depth).tolist()
     if fine_depth:
         points = points[order]
@@ -102,6 +105,28 @@ def kmeans_groups(
         labels = labels.astype(np.uint16)  # numpy's stable sort of 16 bits is linear
     members = order[np.argsort(labels, kind="stable")]
     return _groups(members, counts[counts > 0], n_keep)
+
+
+def _ordered(
+    points: NDArray[np.float64], depth: int, map_function: MapFunction
+) -> NDArray[np.int64]:
+    """Return :func:`split_order`, the levels below the first few shared by the map function.
+
+    A cell is then copied before it is split further, which also keeps its columns in the cache.
+    """
+    if depth == 0:
+        return np.arange(len(points))
+    top = min(depth, SHARED_FROM)
+    order = np.asarray(split_order(points, top))
+    if depth == top:
+        return order
+
+    def below(cell: int) -> NDArray[np.int64]:
+        own = order[edges[cell] : edges[cell + 1]]
+        return np.asarray(own[split_order(points[own], depth - top)])
+
+    edges = cell_edges(len(points), top).tolist()
+    return np.concatenate(list(map_function(below, range(len(edges) - 1))))
 
 
 def _groups(members: NDArray[np.int64], sizes: NDArray[np.int64], n_keep: int) -> Groups:

@@ -32,8 +32,10 @@ __all__ = ["TREE_FROM", "reduce_groups"]
 # removes its points (measured for N = 20 .. 252: the tableau wins up to about 3 N).
 TREE_FROM = 3
 
-# Multiply-adds below which a batch is not worth a hand-over to other threads (about 0.3 ms).
-WORTH_A_TASK = 1_000_000
+# Multiply-adds below which a batch is not worth a hand-over to other threads (about 0.5 ms), and
+# batches at most: a hand-over costs about 50 microseconds, and the batches are of equal cost.
+WORTH_A_TASK = 3_000_000
+MOST_TASKS = 12
 
 
 @nb.njit(cache=True, nogil=True)
@@ -285,7 +287,7 @@ def reduce_groups(
     if 2 * plan.n_moments**2 * len(groups.members) <= 2 * WORTH_A_TASK:
         return run((0, len(groups)))
     cost = np.cumsum(_cost(groups.sizes, groups.keep, plan.n_moments))
-    n_tasks = int(min(32, cost[-1] // WORTH_A_TASK, len(groups)))
+    n_tasks = int(min(MOST_TASKS, cost[-1] // WORTH_A_TASK, len(groups)))
     if n_tasks <= 1:
         return run((0, len(groups)))
     cuts = np.searchsorted(cost, cost[-1] * np.arange(1, n_tasks) / n_tasks)
