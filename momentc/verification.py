@@ -69,8 +69,9 @@ def compare_moments(
 ) -> MomentComparison:
     """Compare a weighted set with an original that is read in blocks.
 
-    The original is read two or three times: for the centre and the extent of its columns, for
-    the affine dependences among them where there seem to be any, and for the moments.
+    The original is read three times: for the centre and the extent of its columns, for their Gram
+    matrix (not for a single column), and for the moments; twice more where columns seem to depend
+    on each other.
 
     Parameters
     ----------

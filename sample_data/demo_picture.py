@@ -124,7 +124,7 @@ def draw(data: dict[str, Any], path: Path) -> None:
 
     shown = np.random.default_rng(0).choice(len(pixels), SHOWN_PIXELS, replace=False)
     cube = figure.add_axes((0.36, 0.40, 0.30, 0.50), projection="3d")
-    draw_colours(cube, pixels[shown], 4.0, 0.0, f"All {len(pixels):,} pixels")
+    draw_colours(cube, pixels[shown], 4.0, 0.0, f"{len(shown):,} of the {len(pixels):,} pixels")
     cube = figure.add_axes((0.68, 0.40, 0.30, 0.50), projection="3d")
     sizes = LARGEST_MARKER * weights / weights.max()
     title = f"The {len(weights):,} that are kept, area = weight"

@@ -34,6 +34,9 @@ SMALLEST_PART: Final = 0.7
 SPARE_PART: Final = 0.5
 USED_UP_PART: Final = 0.25
 
+# Neighbours that a search must find to be worth starting threads (about 2 ms).
+WORTH_THREADS: Final = 10_000
+
 
 class SmallestGroups:
     """Rounds of the smallest disjoint groups among the points that still have a weight.
@@ -78,7 +81,8 @@ class SmallestGroups:
         centres = generator.choice(n_alive, n_centres, replace=False, shuffle=False)
         local = points[alive]
         tree = cKDTree(local, balanced_tree=False, compact_nodes=False)
-        self._distances, neighbours = tree.query(local[centres], k=listed, workers=n_threads)
+        workers = n_threads if n_centres * listed >= WORTH_THREADS else 1
+        self._distances, neighbours = tree.query(local[centres], k=listed, workers=workers)
         self._lists = alive[neighbours]
 
     def next(self, weights: NDArray[np.float64], n_remove: int) -> Groups | None:

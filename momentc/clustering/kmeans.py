@@ -25,6 +25,9 @@ CELL_GROUPS: Final = 32
 # Levels of splits that are done over all points; those below are done cell by cell.
 SHARED_FROM: Final = 3
 
+# Points below which all is done before another thread has started (about 2 ms).
+WORTH_THREADS: Final = 8192
+
 # Points that are assigned to centroids in one task.
 ASSIGN_POINTS: Final = 32768
 
@@ -70,6 +73,8 @@ def kmeans_groups(
     n, m = points.shape
     if m == 1:
         return _runs(points[:, 0], group_size, n_keep, seed)
+    if n < WORTH_THREADS:
+        map_function = map
     depth = max(0, math.ceil(math.log2(n / (CELL_GROUPS * group_size))))
     n_pieces = min(n / 4, pieces * n / group_size) if pieces > 1 else 1.0
     fine_depth = max(depth, math.ceil(math.log2(max(1.0, n_pieces))))

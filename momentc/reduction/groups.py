@@ -195,34 +195,79 @@ def _repair(
     pivot_tol: float,
     group_tol: float,
 ) -> int:
-    """Reduce a group that missed the tolerance once more, and re-solve the weights that are left.
+    """Reduce a group that missed the tolerance again, with care.
 
-    Rare (nearly dependent features), so it is not worth a kernel. Returns the number of weights
-    that became 0; 0 if the re-solve does not help either: the group is then left as it was.
+    The tableau is factorised anew after every few removals, in the end after each one, so that no
+    small pivot lives on in it, and the weights that are left are re-solved. Rare (nearly dependent
+    features, weights over many decades), so it is not worth a kernel.
+
+    Returns
+    -------
+    int
+        The number of weights that became 0; 0 if nothing helps: the group is then left as it was.
     """
     columns = np.empty((points.shape[1], len(own)))
     _box(points, own, columns)
-    before = weights[own]
-    after = before.copy()
-    tables = np.empty((len(columns), plan.order + 1, max(len(own), TILE)))
-    order_of = np.empty(max(len(own), 2 * plan.n_moments) + 1, np.int64)
-    _reduce_one(
-        columns, after, n_keep, plan.parent, plan.axis, plan.power, plan.order,
-        pivot_tol, tables, order_of,
-    )  # fmt: skip
-    kept = np.flatnonzero(after)
     features = legendre_features(np.ascontiguousarray(columns.T), plan)
-    work = np.empty((plan.n_moments, len(kept) + 1))
+    before = weights[own]
+    allowed = group_tol * before.sum()
+    for at_once in (len(own), max(1, plan.n_moments // 4), 1):
+        after = _remove_some_at_once(features, before, n_keep, at_once, pivot_tol)
+        error = np.abs(features @ (before - after)).max()
+        if not error <= allowed:
+            after = _resolved(features, before, after, pivot_tol)
+            error = np.abs(features @ (before - after)).max()
+        if error <= allowed:
+            weights[own] = after
+            return int(np.count_nonzero(after == 0.0))
+    return 0
+
+
+def _remove_some_at_once(
+    features: NDArray[np.float64],
+    before: NDArray[np.float64],
+    n_keep: int,
+    at_once: int,
+    pivot_tol: float,
+) -> NDArray[np.float64]:
+    """Return the weights after removals with a new factorisation for every ``at_once`` of them."""
+    after = before.copy()
+    while True:
+        alive = np.flatnonzero(after)
+        if len(alive) <= n_keep:
+            return after
+        alive_weights = after[alive]
+        removed = remove_points(
+            np.ascontiguousarray(features[:, alive]),
+            alive_weights,
+            min(at_once, len(alive) - n_keep),
+            pivot_tol,
+            np.empty(len(alive) + 1, np.int64),
+        )
+        if removed == 0:
+            return after
+        after[alive] = alive_weights
+
+
+def _resolved(
+    features: NDArray[np.float64],
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    pivot_tol: float,
+) -> NDArray[np.float64]:
+    """Return the weights that are left re-solved for the moments, if they stay >= 0."""
+    kept = np.flatnonzero(after)
+    work = np.empty((len(features), len(kept) + 1))
     work[:, :-1] = features[:, kept]
     kept_weights = after[kept]
-    if not resolve_weights(work, features @ (before - after), kept_weights, pivot_tol, order_of):
-        return 0
-    after[kept] = kept_weights
-    error = np.abs(features @ (before - after)).max()
-    if not error <= group_tol * before.sum():
-        return 0
-    weights[own] = after
-    return int(np.count_nonzero(after == 0.0))
+    residual = features @ (before - after)
+    if not resolve_weights(
+        work, residual, kept_weights, pivot_tol, np.empty(len(kept) + 1, np.int64)
+    ):
+        return after
+    resolved = np.zeros_like(after)
+    resolved[kept] = kept_weights
+    return resolved
 
 
 def _cost(
