@@ -34,10 +34,6 @@ __all__ = ["reduce_support"]
 CELLS_UNTIL: Final = 4
 GREEDY_FROM: Final = 2.5
 
-# Compact pieces per moment in which the members of a cell are ordered: the barycentre tree starts
-# with 2N groups, so each has about four of them.
-PIECES: Final = 8
-
 # Points in a k-means cluster, in multiples of N. At ten times the target a cluster of 4N points is
 # no wider than one of 2N at five times it, and one round does what two would do.
 LEAST_GROUP: Final = 2.0
@@ -114,21 +110,21 @@ def reduce_support(
             progress(stage, n_start - len(alive), n_start - target)
         return len(alive) < n_before
 
-    def kmeans(group_size: float, pieces: int = 1) -> Groups:
+    def kmeans(group_size: float) -> Groups:
         groups = kmeans_groups(
-            points[alive], group_size, n_moments, stream(), pieces=pieces, map_function=map_function
+            points[alive], group_size, n_moments, stream(), map_function=map_function
         )
         return Groups(alive[groups.members], groups.offsets, groups.keep)
 
     if len(alive) > TREE_FROM * CELLS_UNTIL * target:
         n_groups = max(1, CELLS_UNTIL * target // n_moments)
-        groups = kmeans(len(alive) / n_groups, PIECES * n_moments)
+        groups = kmeans(len(alive) / n_groups)
         apply("cells", _most_compact(points, groups, len(alive) - limit))
 
     while len(alive) > 1.05 * limit:
         # As large as brings the support to the limit at once, within what is compact enough.
-        size = min(LARGEST_GROUP, max(LEAST_GROUP, len(alive) / limit)) * n_moments
-        groups = kmeans(size, PIECES * n_moments if size > LEAST_GROUP * n_moments else 1)
+        size = min(LARGEST_GROUP, max(LEAST_GROUP, len(alive) / limit))
+        groups = kmeans(size * n_moments)
         groups = _most_compact(points, groups, len(alive) - limit)
         if not apply("k-means rounds", groups):
             break

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "momentc"
 # Rooms without arrows of their own (beyond errors) that everyone may import.
 LEAVES = frozenset(
     {
+        "cells",
         "cpus",
         "errors",
         "groups",

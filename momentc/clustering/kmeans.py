@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.clustering.cells import cell_edges, split_order
+from momentc.cells import cell_edges, split_order
 from momentc.groups import Groups
 from momentc.map_function import MapFunction
 
@@ -21,9 +21,6 @@ __all__ = ["kmeans_groups"]
 # Groups in a cell, about: a point is then compared with so many centroids, whatever their total
 # number, and float32 distances resolve clusters of 1e-3 of the cell.
 CELL_GROUPS: Final = 32
-
-# Levels of splits that are done over all points; those below are done cell by cell.
-SHARED_FROM: Final = 3
 
 # Points below which all is done before another thread has started (about 2 ms).
 WORTH_THREADS: Final = 8192
@@ -44,7 +41,6 @@ def kmeans_groups(
     n_keep: int,
     seed: np.random.SeedSequence,
     *,
-    pieces: int = 1,
     map_function: MapFunction = map,
 ) -> Groups:
     """Cut the points into compact groups of about ``group_size`` points.
@@ -59,9 +55,6 @@ def kmeans_groups(
         Points that each group must keep.
     seed : numpy.random.SeedSequence
         Each cell uses a child of its own.
-    pieces : int
-        Order the members of each group so that about so many consecutive pieces of it are compact
-        too; the barycentre tree of large groups asks for it.
     map_function : callable
         Runs the cells.
 
@@ -76,11 +69,9 @@ def kmeans_groups(
     if n < WORTH_THREADS:
         map_function = map
     depth = max(0, math.ceil(math.log2(n / (CELL_GROUPS * group_size))))
-    n_pieces = min(n / 4, pieces * n / group_size) if pieces > 1 else 1.0
-    fine_depth = max(depth, math.ceil(math.log2(max(1.0, n_pieces))))
-    order = _ordered(points, fine_depth, map_function)
+    order = split_order(np.ascontiguousarray(points.T), depth) if depth else np.arange(n)
     edges = cell_edges(n, depth).tolist()
-    if fine_depth:
+    if depth:
         points = points[order]
     seeds = seed.generate_state(len(edges) - 1, dtype=np.uint32).tolist()
 
@@ -110,28 +101,6 @@ def kmeans_groups(
         labels = labels.astype(np.uint16)  # numpy's stable sort of 16 bits is linear
     members = order[np.argsort(labels, kind="stable")]
     return _groups(members, counts[counts > 0], n_keep)
-
-
-def _ordered(
-    points: NDArray[np.float64], depth: int, map_function: MapFunction
-) -> NDArray[np.int64]:
-    """Return :func:`split_order`, the levels below the first few shared by the map function.
-
-    A cell is then copied before it is split further, which also keeps its columns in the cache.
-    """
-    if depth == 0:
-        return np.arange(len(points))
-    top = min(depth, SHARED_FROM)
-    order = np.asarray(split_order(points, top))
-    if depth == top:
-        return order
-
-    def below(cell: int) -> NDArray[np.int64]:
-        own = order[edges[cell] : edges[cell + 1]]
-        return np.asarray(own[split_order(points[own], depth - top)])
-
-    edges = cell_edges(len(points), top).tolist()
-    return np.concatenate(list(map_function(below, range(len(edges) - 1))))
 
 
 def _groups(members: NDArray[np.int64], sizes: NDArray[np.int64], n_keep: int) -> Groups:

@@ -13,6 +13,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.cells import split_order
 from momentc.groups import Groups
 from momentc.map_function import MapFunction
 from momentc.moments.features import (
@@ -31,6 +32,10 @@ __all__ = ["TREE_FROM", "reduce_groups"]
 # Above this many points per moment the barycentre tree halves a group cheaper than the tableau
 # removes its points (measured for N = 20 .. 252: the tableau wins up to about 3 N).
 TREE_FROM = 3
+
+# Compact pieces per moment in which the points of a group are ordered for the tree: it starts with
+# 2N groups of consecutive points, so each has about four of them.
+PIECES = 8
 
 # Multiply-adds below which a batch is not worth a hand-over to other threads (about 0.5 ms), and
 # batches at most: a hand-over costs about 50 microseconds, and the batches are of equal cost.
@@ -85,9 +90,7 @@ def _reduce_one(  # type: ignore[no-untyped-def]
     rest = columns
     rest_weights = weights
     if n > TREE_FROM * n_features and n_keep <= n_features:
-        shrink_by_barycentres(
-            columns, weights, 2 * n_features, parent, axis, power, order, pivot_tol, order_of
-        )
+        _shrink(columns, weights, parent, axis, power, order, pivot_tol, order_of)
         n_rest = 0
         for i in range(n):
             if weights[i] > 0.0:
@@ -113,6 +116,28 @@ def _reduce_one(  # type: ignore[no-untyped-def]
             if weights[i] > 0.0:
                 weights[i] = rest_weights[place]
                 place += 1
+
+
+@nb.njit(cache=True, nogil=True)
+def _shrink(columns, weights, parent, axis, power, order, pivot_tol, order_of):  # type: ignore[no-untyped-def]
+    """Bring a large group to 2N points by the barycentre tree, near points next to each other."""
+    m, n = columns.shape
+    n_features = parent.shape[0]
+    depth = 0
+    while 2**depth < PIECES * n_features and n > 2 ** (depth + 1):
+        depth += 1
+    near = split_order(columns, depth)
+    ordered = np.empty((m, n))
+    ordered_weights = np.empty(n)
+    for i in range(n):
+        ordered_weights[i] = weights[near[i]]
+        for j in range(m):
+            ordered[j, i] = columns[j, near[i]]
+    shrink_by_barycentres(
+        ordered, ordered_weights, 2 * n_features, parent, axis, power, order, pivot_tol, order_of
+    )
+    for i in range(n):
+        weights[near[i]] = ordered_weights[i]
 
 
 @nb.njit(cache=True, nogil=True)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from momentc.clustering.cells import cell_edges, split_order
+from momentc.cells import cell_edges, split_order
 from tests.strategies import weighted_sets
 
 Array = NDArray[np.float64]
@@ -28,7 +28,7 @@ def test_edges_halve_every_cell(n: int, depth: int) -> None:
 @given(data=weighted_sets(max_rows=300, max_columns=4), depth=st.integers(0, 7))
 def test_each_split_separates_the_widest_side(data: tuple[Array, Array], depth: int) -> None:
     points, _ = data
-    order = split_order(points, depth)
+    order = split_order(np.ascontiguousarray(points.T), depth)
     assert sorted(order.tolist()) == list(range(len(points)))
     for level in range(depth):
         edges = cell_edges(len(points), level)
@@ -44,14 +44,14 @@ def test_each_split_separates_the_widest_side(data: tuple[Array, Array], depth: 
 
 def test_sorted_reversed_and_equal_values() -> None:
     for values in (np.arange(100.0), np.arange(100.0)[::-1], np.zeros(100), np.arange(100.0) % 3):
-        order = split_order(values[:, None].copy(), 6)
+        order = split_order(values[None, :].copy(), 6)
         halves = np.split(values[order], [50])
         assert halves[0].max() <= halves[1].min()
 
 
 @pytest.mark.parametrize("depth", [1, 5])
 def test_fewer_points_than_cells(depth: int) -> None:
-    assert sorted(split_order(np.random.default_rng(0).normal(size=(3, 2)), depth).tolist()) == [
+    assert sorted(split_order(np.random.default_rng(0).normal(size=(2, 3)), depth).tolist()) == [
         0,
         1,
         2,

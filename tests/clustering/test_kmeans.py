@@ -34,18 +34,17 @@ def spread(points: Array, groups: Groups) -> float:
     return float(sum(np.sum((part - part.mean(axis=0)) ** 2) for part in parts) / len(points))
 
 
-@given(data=weighted_sets(max_columns=4), size=st.floats(1.0, 80.0), pieces=st.integers(1, 300))
-def test_every_point_is_in_one_group(data: tuple[Array, Array], size: float, pieces: int) -> None:
+@given(data=weighted_sets(max_columns=4), size=st.floats(1.0, 80.0))
+def test_every_point_is_in_one_group(data: tuple[Array, Array], size: float) -> None:
     points, _ = data
     local = (points - points[0]) / np.maximum(np.ptp(points, axis=0), 1e-300)
-    assert_partition(kmeans_groups(local, size, 7, seed(), pieces=pieces), len(points), 7)
+    assert_partition(kmeans_groups(local, size, 7, seed()), len(points), 7)
 
 
-@pytest.mark.parametrize("pieces", [1, 20])
 @pytest.mark.parametrize("m", [1, 2, 3, 6])
-def test_the_groups_are_about_as_large_as_asked(m: int, pieces: int) -> None:
+def test_the_groups_are_about_as_large_as_asked(m: int) -> None:
     points = np.random.default_rng(1).uniform(-1.0, 1.0, (6000, m))
-    groups = kmeans_groups(points, 40.0, 3, seed(), pieces=pieces)
+    groups = kmeans_groups(points, 40.0, 3, seed())
     assert_partition(groups, 6000, 3)
     assert len(groups) == pytest.approx(150, rel=0.1)
 
@@ -54,7 +53,7 @@ def test_the_groups_are_about_as_large_as_asked(m: int, pieces: int) -> None:
 def test_the_groups_are_compact(m: int) -> None:
     """Far more than groups of random points, and within a factor of 2 of perfect cubes."""
     points = np.random.default_rng(2).uniform(-1.0, 1.0, (5000, m))
-    groups = kmeans_groups(points, 50.0, 3, seed(), pieces=1)
+    groups = kmeans_groups(points, 50.0, 3, seed())
     shuffled = Groups(np.random.default_rng(3).permutation(5000), groups.offsets, groups.keep)
     ideal = (4.0 / len(groups) ** (2.0 / m)) * m / 12.0
     assert spread(points, groups) < 0.5 * spread(points, shuffled)
@@ -67,7 +66,7 @@ def test_narrow_clusters_are_told_apart(offset: float) -> None:
     rng = np.random.default_rng(4)
     centres = rng.uniform(-1.0, 1.0, (100, 2)) * [1.0, 1.0 - offset]
     points = (centres[:, None, :] + 1e-5 * rng.normal(size=(100, 60, 2))).reshape(-1, 2)
-    groups = kmeans_groups(points, 30.0, 3, seed(), pieces=1)
+    groups = kmeans_groups(points, 30.0, 3, seed())
     parts = np.split(groups.members // 60, groups.offsets[1:-1])
     pure = sum(len(part) for part in parts if len(set(part.tolist())) == 1)
     assert pure >= 0.5 * len(points)
@@ -76,39 +75,28 @@ def test_narrow_clusters_are_told_apart(offset: float) -> None:
 @pytest.mark.parametrize("m", [1, 2, 5])
 def test_the_seed_alone_decides(m: int) -> None:
     points = np.random.default_rng(5).normal(size=(3000, m))
-    groups = [kmeans_groups(points, 30.0, 3, seed(s), pieces=1) for s in (1, 1, 2)]
+    groups = [kmeans_groups(points, 30.0, 3, seed(s)) for s in (1, 1, 2)]
     assert groups[0].members.tobytes() == groups[1].members.tobytes()
     assert groups[0].offsets.tobytes() == groups[1].offsets.tobytes()
     assert groups[0].offsets.tobytes() != groups[2].offsets.tobytes()
 
 
-@pytest.mark.parametrize("pieces", [1, 20])
-def test_threads_do_not_decide(pieces: int) -> None:
+def test_threads_do_not_decide() -> None:
     points = np.random.default_rng(6).normal(size=(40_000, 3))
-    alone = kmeans_groups(points, 25.0, 3, seed(), pieces=pieces)
+    alone = kmeans_groups(points, 25.0, 3, seed())
     with ThreadPoolExecutor(4) as pool:
-        shared = kmeans_groups(points, 25.0, 3, seed(), pieces=pieces, map_function=pool.map)
+        shared = kmeans_groups(points, 25.0, 3, seed(), map_function=pool.map)
     assert alone.members.tobytes() == shared.members.tobytes()
     assert alone.offsets.tobytes() == shared.offsets.tobytes()
 
 
 def test_on_a_line_groups_are_runs() -> None:
     values = np.random.default_rng(7).normal(size=500)
-    groups = kmeans_groups(values[:, None], 20.0, 3, seed(), pieces=1)
+    groups = kmeans_groups(values[:, None], 20.0, 3, seed())
     assert np.all(np.diff(values[groups.members]) >= 0.0)
-
-
-def test_neighbours_stand_together_within_a_group_in_pieces() -> None:
-    points = np.random.default_rng(8).uniform(-1.0, 1.0, (4000, 2))
-
-    def step(pieces: int) -> float:
-        groups = kmeans_groups(points, 2000.0, 3, seed(), pieces=pieces)
-        return float(np.mean(np.linalg.norm(np.diff(points[groups.members], axis=0), axis=1)))
-
-    assert step(64) < 0.5 * step(1)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_few_or_equal_points(n: int) -> None:
-    assert_partition(kmeans_groups(np.zeros((n, 2)), 2.0, 1, seed(), pieces=1), n, 1)
-    assert_partition(kmeans_groups(np.zeros((50 * n, 3)), 4.0, 1, seed(), pieces=64), 50 * n, 1)
+    assert_partition(kmeans_groups(np.zeros((n, 2)), 2.0, 1, seed()), n, 1)
+    assert_partition(kmeans_groups(np.zeros((50 * n, 3)), 4.0, 1, seed()), 50 * n, 1)
