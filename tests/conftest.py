@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -24,3 +25,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
+
+# A job in the background of a script is started with SIGINT ignored, and so would be the commands
+# that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
