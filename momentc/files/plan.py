@@ -99,7 +99,9 @@ class CompressPlan:
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        values = {name: getattr(self, name) for name in self.__slots__}
+        # The order is not chosen before the data are read; the one in the plan is the least.
+        return {**values, "k": "auto"} if self.auto_order else values
 
     def check_columns(self) -> None:
         """Refuse from the header alone what so many columns make hopeless.

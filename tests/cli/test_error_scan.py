@@ -206,6 +206,8 @@ def test_k_auto_chooses_says_why_and_records_it(
 def test_k_auto_plans_and_refuses(invoke: Invoke, data: Path) -> None:
     plan = invoke("compress", "data.h5", "-d", "x", "--k", "auto", "-n", "60", "--dry-run")
     assert "of the order that measurements on a part of the rows will choose" in plan.text
+    command = ("compress", "data.h5", "-d", "x", "--k", "auto", "-n", "60", "--dry-run", "--json")
+    assert json.loads(invoke(*command).text)["k"] == "auto"
     low = invoke("compress", "data.h5", "-d", "x", "--k", "auto", "-n", "2")
     assert low.code == 4
     word = invoke("compress", "data.h5", "-d", "x", "--k", "best")
