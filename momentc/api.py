@@ -144,7 +144,7 @@ class MomentCompressor:
             result = compress_points(loaded.points, loaded.weights, options)
             if not result.ok:
                 raise VerificationError(
-                    f"the moments of the result differ by {max(result.error[: self.k + 1]):.1e} in "
+                    f"the moments of the result differ by {result.largest_error:.1e} in "
                     f"the frame, more than the tolerance {self.tolerance:.1e}; a lower k or a "
                     "larger target will do"
                 )

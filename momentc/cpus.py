@@ -3,7 +3,15 @@
 import os
 from pathlib import Path
 
-__all__ = ["available_threads"]
+__all__ = ["THREAD_VARIABLES", "available_threads"]
+
+# Where numpy, scipy, numba and faiss look for the number of threads when they are imported.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 
 CGROUP = Path("/sys/fs/cgroup")
 

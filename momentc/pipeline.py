@@ -5,7 +5,7 @@ the weights, compare the moments.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,7 +19,11 @@ from momentc.errors import InputError
 from momentc.hybrid import reduce_support
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments
-from momentc.moments.discrepancy import error_by_order, relative_error_by_order
+from momentc.moments.discrepancy import (
+    error_by_order,
+    relative_error_by_order,
+    worst_error,
+)
 from momentc.moments.features import legendre_features
 from momentc.moments.frame import Frame, fit_frame
 from momentc.moments.multi_index import n_moments
@@ -92,7 +96,16 @@ class Compression:
     @property
     def ok(self) -> bool:
         """Whether the moments up to order k agree within the tolerance."""
-        return max(self.error[: self.k + 1]) <= self.tolerance
+        return self.holds(self.error)
+
+    @property
+    def largest_error(self) -> float:
+        """Largest of the errors up to order k; NaN if one of them is NaN."""
+        return worst_error(self.error, self.k)
+
+    def holds(self, error: Sequence[float]) -> bool:
+        """Tell whether errors by order, measured anywhere, are within the tolerance up to k."""
+        return worst_error(error, self.k) <= self.tolerance
 
 
 def _exponent(weights: NDArray[np.float64]) -> int:
@@ -282,7 +295,7 @@ def _correct(
 
     def residual(candidate: NDArray[np.float64]) -> NDArray[np.float64]:
         have = accumulate_moments(local, candidate, wanted.plan.order, "legendre")
-        return np.asarray((wanted.high - have.high) + (wanted.low - have.low))
+        return wanted.missing_in(have)
 
     miss = residual(weights)
     corrected = weights * (1.0 + least_change(features, weights, miss))

@@ -78,7 +78,7 @@ def match_surplus(
     wanted = accumulate_moments(local, weights, highest, "legendre", map_function)
     support = local[kept]
     have = accumulate_moments(support, kept_weights, highest, "legendre", map_function)
-    residual = (wanted.high - have.high) + (wanted.low - have.low)
+    residual = wanted.missing_in(have)
 
     panel = draw_panel(local, weights, seed, "select", families=FAMILIES, per_family=PER_FAMILY)
     expected = panel.means(local, weights)

@@ -11,7 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.moments.accumulate import Moments, accumulate_moments, combine_moments
-from momentc.moments.discrepancy import error_by_order, relative_error_by_order
+from momentc.moments.discrepancy import (
+    error_by_order,
+    relative_error_by_order,
+    worst_error,
+)
 from momentc.moments.frame import FrameFit
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_countable, compared_order
@@ -55,7 +59,7 @@ class MomentComparison:
     @property
     def ok(self) -> bool:
         """Whether the moments up to order k agree within the tolerance."""
-        return max(self.error[: self.k + 1]) <= self.tolerance
+        return worst_error(self.error, self.k) <= self.tolerance
 
 
 def compare_moments(

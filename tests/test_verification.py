@@ -1,6 +1,7 @@
 """The comparison of two sets from their rows alone, block by block."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,7 +12,7 @@ from momentc.errors import RequestError
 from momentc.moments.accumulate import accumulate_moments
 from momentc.moments.discrepancy import error_by_order
 from momentc.moments.frame import fit_frame
-from momentc.verification import compare_moments
+from momentc.verification import MomentComparison, compare_moments
 from tests import oracle
 
 Points = NDArray[np.float64]
@@ -106,3 +107,15 @@ def test_too_many_moments_are_refused_before_they_are_counted(weights: Points) -
     points = np.random.default_rng(13).normal(size=(900, 40))
     with pytest.raises(RequestError, match="the largest k is 3"):
         compare_moments(blocks_of(points, weights), points, weights, 5, 1e-10)
+
+
+def test_an_error_that_is_no_number_is_not_ok() -> None:
+    """Whatever order it is at: Python's max would pass over it."""
+    errors = (0.0, 1e-17, math.nan, 1e-17)
+
+    def comparison(k: int) -> MomentComparison:
+        return MomentComparison(k, 1, 4, errors, errors, (2, 2), (1.0, 1.0), 1e-10)
+
+    assert not comparison(3).ok
+    assert not comparison(2).ok
+    assert comparison(1).ok

@@ -9,7 +9,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from momentc.cpus import available_threads
+from momentc.cpus import THREAD_VARIABLES, available_threads
 from momentc.errors import UsageError
 
 __all__ = [
@@ -20,12 +20,6 @@ __all__ = [
     "prepare_threads",
 ]
 
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
 PACKAGE = Path(__file__).resolve().parent.parent
 
 

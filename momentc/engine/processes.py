@@ -14,18 +14,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
-from typing import Any, Final
+from typing import Any
 
+from momentc.cpus import THREAD_VARIABLES
 from momentc.errors import MemoryBudgetError
 
-__all__ = ["THREAD_VARIABLES", "run_in_processes", "thread_environment"]
-
-THREAD_VARIABLES: Final = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-)
+__all__ = ["run_in_processes", "thread_environment"]
 
 
 def thread_environment(n_threads: int) -> dict[str, str]:

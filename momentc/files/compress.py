@@ -217,7 +217,7 @@ def _metadata(
         "tolerance": compression.tolerance,
         "error": _finite(error),
         "relative_error": _finite(relative),
-        "ok": _holds(error, compression),
+        "ok": compression.holds(error),
         "frame": {
             "center": [float(value) for value in compression.frame.center],
             "scale": [float(value) for value in compression.frame.scale],
@@ -229,11 +229,6 @@ def _metadata(
 def _finite(values: Sequence[float]) -> list[float | None]:
     """JSON has no infinity and no NaN: null stands for an error that cannot be expressed."""
     return [float(value) if np.isfinite(value) else None for value in values]
-
-
-def _holds(error: Sequence[float], compression: Compression) -> bool:
-    """Whether every matched order is within the tolerance (and none is NaN)."""
-    return all(value <= compression.tolerance for value in error[: compression.k + 1])
 
 
 def _write(
@@ -254,10 +249,11 @@ def _write(
     def verify(written: WeightedSet, metadata_written: dict[str, Any]) -> None:
         as_written.update(metadata_written)
         error, _ = certify(compression, _as_float64(written, columns), written.weights)
-        if _holds(error, compression) or job.keep_going:
+        if compression.holds(error) or job.keep_going:
             return
         # A NaN is worse than any number, and no number compares with it.
-        worst = max(range(compression.k + 1), key=lambda i: np.nan_to_num(error[i], nan=np.inf))
+        orders = range(len(error[: compression.k + 1]))
+        worst = max(orders, key=lambda i: np.nan_to_num(error[i], nan=np.inf))
         raise VerificationError(
             f"{plan.input}: the moments of order {worst} are off by {error[worst]:.1e}, more than "
             f"the tolerance {compression.tolerance:.1e}; ask for a smaller k, a larger target or "

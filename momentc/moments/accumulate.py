@@ -48,6 +48,10 @@ class Moments:
         """Total weight, the moment of order 0."""
         return float(self.high[0] + self.low[0])
 
+    def missing_in(self, other: "Moments") -> NDArray[np.float64]:
+        """Return these moments less the other's, not normalised."""
+        return np.asarray((self.high - other.high) + (self.low - other.low))
+
     def normalised_difference(self, other: "Moments") -> NDArray[np.float64]:
         """Return ``p_a(other) - p_a(self)`` with both normalised by their total weight."""
         theirs, mine = other.mass, self.mass

@@ -13,6 +13,7 @@ pass over the data is needed, even under offsets of 1e8.
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -23,7 +24,7 @@ from momentc.moments.accumulate import Moments
 from momentc.moments.frame import Frame
 from momentc.moments.multi_index import ProductPlan, product_plan
 
-__all__ = ["error_by_order", "relative_error_by_order"]
+__all__ = ["error_by_order", "relative_error_by_order", "worst_error"]
 
 
 def error_by_order(original: Moments, other: Moments) -> tuple[float, ...]:
@@ -39,6 +40,15 @@ def error_by_order(original: Moments, other: Moments) -> tuple[float, ...]:
         float(difference[first[degree] : first[degree + 1]].max(initial=0.0))
         for degree in range(original.plan.order + 1)
     )
+
+
+def worst_error(error: Sequence[float], k: int) -> float:
+    """Return the largest error of the orders 0 .. k; NaN if one of them is NaN.
+
+    Python's own ``max`` passes over a NaN that does not come first, and a result that overflows
+    would count as exact.
+    """
+    return float(np.max(error[: k + 1]))
 
 
 def relative_error_by_order(original: Moments, other: Moments, frame: Frame) -> tuple[float, ...]:

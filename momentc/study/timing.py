@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import UsageError
+from momentc.moments.discrepancy import worst_error
 from momentc.options import CompressOptions, Effort
 from momentc.pipeline import compress_points
 from momentc.study.baselines import BASELINES, why_not
@@ -205,7 +206,7 @@ class _Runs:
                 yield points[rows], weights[rows]
 
         checked = compare_moments(blocks, points[kept], found, cell.k, setting.tolerance)
-        error = max(checked.error[: cell.k + 1])
+        error = worst_error(checked.error, cell.k)
         # NaN and negative weights are as wrong as can be.
         right = math.isfinite(error) and bool(np.all(found >= 0.0))
         self.worst = max(self.worst, error if right else math.inf)

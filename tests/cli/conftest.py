@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from momentc.cli.app import app
-from momentc.cli.environment import THREAD_VARIABLES
+from momentc.cpus import THREAD_VARIABLES
 
 Invoke = Callable[..., "Outcome"]
 
