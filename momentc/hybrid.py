@@ -111,10 +111,13 @@ def reduce_support(
         return len(alive) < n_before
 
     def kmeans(group_size: float) -> Groups:
+        # Where every point is alive, positions are the points: no copy, no look-up.
+        whole = len(alive) == len(points)
         groups = kmeans_groups(
-            points[alive], group_size, n_moments, stream(), map_function=map_function
-        )
-        return Groups(alive[groups.members], groups.offsets, groups.keep)
+            points if whole else points[alive], group_size, n_moments, stream(),
+            map_function=map_function,
+        )  # fmt: skip
+        return groups if whole else Groups(alive[groups.members], groups.offsets, groups.keep)
 
     if len(alive) > TREE_FROM * CELLS_UNTIL * target:
         n_groups = max(1, CELLS_UNTIL * target // n_moments)

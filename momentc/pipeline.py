@@ -174,7 +174,7 @@ def compress_points(
             # Scaling by a power of two is exact and keeps every power of the weights in range.
             exponent = _exponent(weights)
             scaled = np.ldexp(weights, -exponent)
-            rows, merged = merge_duplicates(points, scaled)
+            rows, merged = merge_duplicates(points, scaled, map_function)
             if not merged.all():
                 # Weights below 1e-308 of the largest: nothing of them is left beside it.
                 rows, merged = rows[merged > 0.0], merged[merged > 0.0]

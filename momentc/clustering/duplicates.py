@@ -1,47 +1,97 @@
-"""Equal rows are one object: their weights add up."""
+"""Equal rows are one object: their weights add up.
+
+The rows are hashed, dealt into buckets by the top bits of the hash, and each bucket finds its equal
+rows in a table of its own. A bucket's table stays in the cache, which one table for all rows does
+not (a miss a row was most of the time), and threads can share the buckets.
+"""
+
+from typing import Final
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.map_function import MapFunction
+
 __all__ = ["merge_duplicates"]
+
+# Rows of a bucket, about: its table of 2 to 4 times as many slots fits the second-level cache.
+BUCKET_ROWS: Final = 8192
+
+# Rows hashed in one task.
+HASHED_ROWS: Final = 65536
+
+# Buckets looked through in one task.
+TASK_BUCKETS: Final = 8
 
 
 @nb.njit(cache=True, nogil=True)
-def _first_equal_row(bits):  # type: ignore[no-untyped-def]
-    """Return, for each row, the first row with the same bits (open addressing hash table)."""
-    n, m = bits.shape
+def _hash_rows(points, hashes):  # type: ignore[no-untyped-def]
+    """Fill ``hashes``, uint64, one a row; 0.0 and -0.0 hash alike."""
+    n, m = points.shape
+    for i in range(n):
+        state = np.uint64(0x9E3779B97F4A7C15)
+        for j in range(m):
+            # Adding 0.0 makes -0.0 equal to 0.0 bit for bit.
+            state ^= np.float64(points[i, j] + 0.0).view(np.uint64)
+            # The finaliser of splitmix64: every input bit reaches every output bit.
+            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            state ^= state >> np.uint64(31)
+        hashes[i] = state
+
+
+@nb.njit(cache=True, nogil=True)
+def _deal(hashes, n_bits):  # type: ignore[no-untyped-def]
+    """Return the rows bucket by bucket, ascending in each, and the edges of the buckets."""
+    n = hashes.shape[0]
+    shift = np.uint64(64 - n_bits)
+    edges = np.zeros(2**n_bits + 1, np.int64)
+    for i in range(n):
+        edges[np.int64(hashes[i] >> shift) + 1] += 1
+    for past in range(2**n_bits):
+        edges[past + 1] += edges[past]
+    place = edges.copy()
+    rows = np.empty(n, np.int64)
+    for i in range(n):
+        bucket = np.int64(hashes[i] >> shift)
+        rows[place[bucket]] = i
+        place[bucket] += 1
+    return rows, edges
+
+
+@nb.njit(cache=True, nogil=True)
+def _first_equal_rows(points, hashes, rows, first):  # type: ignore[no-untyped-def]
+    """For the rows of one bucket, fill ``first`` with the first row of equal values."""
+    n = rows.shape[0]
+    m = points.shape[1]
     size = 16
     while size < 2 * n:
         size *= 2
     mask = np.uint64(size - 1)
     table = np.full(size, -1, np.int64)
-    first = np.empty(n, np.int64)
+    kept = np.empty(size, np.uint64)
     for i in range(n):
-        state = np.uint64(0x9E3779B97F4A7C15)
-        for j in range(m):
-            # The finaliser of splitmix64: every input bit reaches every output bit.
-            state ^= bits[i, j]
-            state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-            state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-            state ^= state >> np.uint64(31)
-        slot = state & mask
+        row = rows[i]
+        # The low bits choose the slot: the top ones are those of the bucket.
+        slot = hashes[row] & mask
         while True:
             other = table[slot]
             if other < 0:
-                table[slot] = i
-                first[i] = i
+                table[slot] = row
+                kept[slot] = hashes[row]
+                first[row] = row
                 break
-            equal = True
-            for j in range(m):
-                if bits[i, j] != bits[other, j]:
-                    equal = False
+            if kept[slot] == hashes[row]:
+                equal = True
+                for j in range(m):
+                    if points[row, j] != points[other, j]:
+                        equal = False
+                        break
+                if equal:
+                    first[row] = other
                     break
-            if equal:
-                first[i] = other
-                break
             slot = (slot + np.uint64(1)) & mask
-    return first
 
 
 @nb.njit(cache=True, nogil=True)
@@ -53,14 +103,19 @@ def _add_up(first, weights):  # type: ignore[no-untyped-def]
 
 
 def merge_duplicates(
-    points: NDArray[np.float64], weights: NDArray[np.float64]
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    map_function: MapFunction = map,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the first of each set of equal rows, and the total weight of the set.
 
     Parameters
     ----------
     points : (n, m) float64 ndarray
+        Finite.
     weights : (n,) float64 ndarray
+    map_function : callable
+        Runs the blocks and the buckets. The result does not depend on it.
 
     Returns
     -------
@@ -68,10 +123,25 @@ def merge_duplicates(
         Ascending.
     weights : (n_distinct,) float64 ndarray
     """
-    # Adding 0.0 makes -0.0 equal to 0.0 bit for bit.
-    bits = (np.ascontiguousarray(points) + 0.0).view(np.uint64)
-    first = _first_equal_row(bits)
-    rows = np.flatnonzero(first == np.arange(len(first)))
-    if len(rows) == len(points):
-        return rows, weights
-    return rows, _add_up(first, weights)[rows]
+    points = np.ascontiguousarray(points)
+    n = len(points)
+    if n <= BUCKET_ROWS:
+        map_function = map
+    hashes = np.empty(n, dtype=np.uint64)
+
+    def hash_from(start: int) -> None:
+        _hash_rows(points[start : start + HASHED_ROWS], hashes[start : start + HASHED_ROWS])
+
+    list(map_function(hash_from, range(0, n, HASHED_ROWS)))
+    rows, edges = _deal(hashes, max(1, (n // BUCKET_ROWS).bit_length()))
+    first = np.empty(n, dtype=np.int64)
+
+    def look_from(start: int) -> None:
+        for bucket in range(start, min(start + TASK_BUCKETS, len(edges) - 1)):
+            _first_equal_rows(points, hashes, rows[edges[bucket] : edges[bucket + 1]], first)
+
+    list(map_function(look_from, range(0, len(edges) - 1, TASK_BUCKETS)))
+    distinct = np.flatnonzero(first == np.arange(n))
+    if len(distinct) == n:
+        return distinct, weights
+    return distinct, _add_up(first, weights)[distinct]

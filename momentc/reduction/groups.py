@@ -13,7 +13,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.cells import split_order
+from momentc.cells import near_order
 from momentc.groups import Groups
 from momentc.map_function import MapFunction
 from momentc.moments.features import (
@@ -126,7 +126,7 @@ def _shrink(columns, weights, parent, axis, power, order, pivot_tol, order_of): 
     depth = 0
     while 2**depth < PIECES * n_features and n > 2 ** (depth + 1):
         depth += 1
-    near = split_order(columns, depth)
+    near = near_order(columns, depth)
     ordered = np.empty((m, n))
     ordered_weights = np.empty(n)
     for i in range(n):

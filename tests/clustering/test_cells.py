@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from momentc.cells import cell_edges, split_order
+from momentc.cells import cell_edges, near_order, split_order
 from tests.strategies import weighted_sets
 
 Array = NDArray[np.float64]
@@ -56,3 +56,33 @@ def test_fewer_points_than_cells(depth: int) -> None:
         1,
         2,
     ]
+
+
+@given(
+    data=weighted_sets(max_rows=3000, max_columns=4),
+    depth=st.integers(0, 6),
+)
+def test_an_order_of_all_points_whatever_they_are(data: tuple[Array, Array], depth: int) -> None:
+    points, _ = data
+    order = near_order(np.ascontiguousarray(points.T), depth)
+    assert sorted(order.tolist()) == list(range(len(points)))
+
+
+@pytest.mark.parametrize("m", [1, 3])
+def test_cells_of_a_sample_are_compact_and_about_even(m: int) -> None:
+    """The runs of the order must be nearly as small in space as those of exact medians."""
+    points = np.random.default_rng(m).random((50_000, m))
+    columns = np.ascontiguousarray(points.T)
+
+    def mean_extent(order: NDArray[np.int64]) -> float:
+        runs = points[order].reshape(50, 1000, m)
+        return float(np.ptp(runs, axis=1).max(axis=1).mean())
+
+    # A run may straddle two cells of one and three of the other; in no order it is 10 times wider.
+    assert mean_extent(near_order(columns, 6)) < 2.0 * mean_extent(split_order(columns, 6))
+
+
+def test_points_that_come_sorted_get_the_same_cells() -> None:
+    """The sample is a stride through the points, so a sorted column is sampled evenly."""
+    values = np.arange(10_000.0)
+    assert np.array_equal(near_order(values[None, :], 4), np.arange(10_000))

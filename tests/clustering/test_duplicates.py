@@ -1,5 +1,6 @@
 """Equal rows become one, and their weights add up."""
 
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -78,3 +79,18 @@ def test_rows_that_only_share_a_hash_slot() -> None:
     rows, merged = merge_duplicates(doubled, np.ones(len(doubled)))
     assert rows.tolist() == list(range(40_000))
     assert np.all(merged == 2.0)
+
+
+def test_many_rows_are_the_same_on_threads() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, 300, (100_000, 2)).astype(np.float64)
+    weights = rng.random(len(points))
+    rows, merged = merge_duplicates(points, weights)
+    unique, first, inverse = np.unique(points, axis=0, return_index=True, return_inverse=True)
+    assert rows.tolist() == sorted(first.tolist())
+    by_row = np.bincount(inverse.ravel(), weights, minlength=len(unique))
+    assert merged == pytest.approx(by_row[np.argsort(first)], rel=1e-13)
+    with ThreadPoolExecutor(3) as pool:
+        threaded = merge_duplicates(points, weights, pool.map)
+    assert np.array_equal(threaded[0], rows)
+    assert np.array_equal(threaded[1], merged)
