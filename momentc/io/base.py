@@ -1,23 +1,21 @@
-"""What a source of rows is, and the part that all of them share.
+"""The part that all sources of rows share; `momentc.io.protocol` says what a source is."""
 
-A source hands out raw rows in the input's own dtype. It never converts and never judges values:
-that is the policy in `momentc.io.convert`.
-"""
-
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError
+from momentc.io.fingerprint import LeafHasher, missing_stretches, root
 from momentc.io.numeric import require_real, require_shape
+from momentc.io.protocol import Source
+from momentc.io.sampling import sample_runs
 from momentc.io.stamp import FileStamp
-from momentc.io.weights import validated_weights
+from momentc.io.weights import validated_weights, weight_rows
 
 __all__ = ["BLOCK_BYTES", "ArraySource", "Source", "SourceBase"]
 
@@ -28,95 +26,6 @@ checked."""
 TAKE_WINDOW_BYTES = 1 << 16
 """Rows closer together than this are fetched by one read: on disks and in the page cache a read of
 64 KiB costs about as much as one of a few bytes."""
-
-
-class Source(Protocol):
-    """Rows of numbers from a file, a pipe or memory, with optional weights."""
-
-    @property
-    def name(self) -> str:
-        """For messages: ``x.npy``, ``data.h5:/grp/x``, ``<stdin>``."""
-        ...
-
-    @property
-    def path(self) -> Path | None:
-        """The file; None for a pipe or an array in memory."""
-        ...
-
-    @property
-    def dataset(self) -> str | None:
-        """The dataset or member that was chosen."""
-        ...
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The input's own shape, (n_rows,) or (n_rows, n_columns)."""
-        ...
-
-    @property
-    def n_rows(self) -> int:
-        """At least 1."""
-        ...
-
-    @property
-    def n_columns(self) -> int:
-        """At least 1; a 1-D array is one column."""
-        ...
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The input's own type, byte order kept."""
-        ...
-
-    @property
-    def has_weights(self) -> bool:
-        """Whether there are weights; answers without reading them."""
-        ...
-
-    @property
-    def weights(self) -> NDArray[np.float64] | None:
-        """(n_rows,) weights: finite, none below 0, sum above 0. Read when first asked for."""
-        ...
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Sentences for the user about the file."""
-        ...
-
-    def blocks(self, n_rows: int) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield (number of the first row, raw rows (<= n_rows, n_columns)) from first to last.
-
-        Raises
-        ------
-        InputError
-            The input changed or cannot be read any more.
-        """
-        ...
-
-    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return the raw rows (len(rows), n_columns) of ascending numbers, bit for bit."""
-        ...
-
-    def fingerprint(self) -> str:
-        """Return ``blake2b-128:<hex>`` of dtype, shape, content in C order, and weights."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the file."""
-        ...
-
-    def __enter__(self) -> Self:
-        """Return the source itself."""
-        ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the source."""
-        ...
 
 
 class SourceBase(ABC):
@@ -140,6 +49,8 @@ class SourceBase(ABC):
     InputError
         No real numbers, or neither rows nor (rows, columns).
     """
+
+    sequential_only = False
 
     def __init__(
         self,
@@ -166,7 +77,9 @@ class SourceBase(ABC):
         self._sequential_rows = unit_rows
         self._weights: NDArray[np.float64] | None = None
         self._weight_source: SourceBase | None = None
-        self._fingerprint: str | None = None
+        # Raw weights that were read last, and the row of the first of them.
+        self._weight_window: tuple[int, NDArray[Any]] = (0, np.empty(0))
+        self.digests: dict[int, bytes] = {}
         self._closers: list[Callable[[], None]] = []
 
     @abstractmethod
@@ -177,6 +90,17 @@ class SourceBase(ABC):
     def row_bytes(self) -> int:
         """Bytes of one row."""
         return self.n_columns * self.dtype.itemsize
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file that is read, those of the weights included."""
+        own = () if self.path is None else (self.path,)
+        return own if self._weight_source is None else own + self._weight_source.paths
+
+    def place_of(self, row: int) -> str:
+        """Name the source for a message about one row; see `Source.place_of`."""
+        del row
+        return self.name
 
     def attach_weights(self, source: "SourceBase") -> None:
         """Take another source's only column as the weights; it is read when first asked for.
@@ -197,6 +121,14 @@ class SourceBase(ABC):
                 "there must be one weight per row"
             )
         self._weight_source = source
+        self._weights = None
+        self._weight_window = (0, np.empty(0, source.dtype))
+        self.digests.clear()
+
+    @property
+    def weights_name(self) -> str | None:
+        """Where the weights are from; None if there are none."""
+        return None if self._weight_source is None else self._weight_source.name
 
     @property
     def has_weights(self) -> bool:
@@ -208,26 +140,75 @@ class SourceBase(ABC):
         """The (n_rows,) float64 weights, or None. Raises `InputError` if they cannot be weights."""
         if self._weights is None and self._weight_source is not None:
             source = self._weight_source
-            raw = np.concatenate([block for _, block in source.blocks(self.n_rows)])
-            self._weights = validated_weights(raw[:, 0], source.name)
+            raw = np.empty(source.n_rows, source.dtype)
+            for start, stop in source._stretches(source.n_rows, 0, source.n_rows):
+                raw[start:stop] = source._read_unchanged(start, stop)[:, 0]
+            self._weights = validated_weights(raw, source.name)
         return self._weights
 
-    def blocks(self, n_rows: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    def weights_of(self, start: int, stop: int) -> NDArray[np.float64] | None:
+        """Return the weights of some rows; see `Source.weights_of`."""
+        source = self._weight_source
+        if source is None:
+            return None
+        if not 0 <= start < stop <= self.n_rows:
+            raise ValueError(f"weights of rows {start}..{stop}, the rows are 0..{self.n_rows}")
+        if self._weights is not None:
+            return self._weights[start:stop]
+        first, held = self._weight_window
+        end = first + len(held)
+        if not first <= start < stop <= end:
+            # What follows the last rows is joined to them: a compressed member of a .npz file is
+            # read from its start again if it has to go back, a chunk unpacked again.
+            goes_on = first <= start <= end
+            begin = end if goes_on else source._floor(start)
+            new = source._read_unchanged(begin, source._ceil(stop))[:, 0]
+            first, held = (
+                (start, np.concatenate([held[start - first :], new], dtype=source.dtype))
+                if goes_on
+                else (begin, new)
+            )
+            self._weight_window = (first, held)
+        return weight_rows(
+            held[start - first : stop - first], source.name, start, place_of=source.place_of
+        )
+
+    def blocks(
+        self, n_rows: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield (first row, raw rows) in order; see `Source.blocks`."""
         if n_rows < 1:
             raise ValueError(f"a block has at least one row, got {n_rows}")
-        digest = hashlib.blake2b(digest_size=16) if self._fingerprint is None else None
-        span = max(self._sequential_rows, n_rows - n_rows % self._unit_rows)
-        for start in range(0, self.n_rows, span):
-            rows = self._read_unchanged(start, min(start + span, self.n_rows))
-            # A pass that is left early leaves no fingerprint; a whole one saves reading the input
-            # again. Before the yield, because the block then belongs to the caller.
-            if digest is not None:
-                digest.update(_bytes_view(rows))
+        stop = self.n_rows if stop is None else stop
+        if not 0 <= start <= stop <= self.n_rows:
+            raise ValueError(f"rows {start}..{stop} do not lie within 0..{self.n_rows}")
+        hasher = LeafHasher(self.n_rows, self.digests)
+        for begin, end in self._stretches(n_rows, start, stop):
+            rows = self._read_unchanged(begin, end)
+            # Before the yield, because the block then belongs to the caller.
+            if hasher.wants(begin, end):
+                hasher.add(begin, rows, self.weights_of(begin, end))
             for first in range(0, len(rows), n_rows):
-                yield start + first, rows[first : first + n_rows]
-        if digest is not None:
-            self._fingerprint = self._finish(digest)
+                yield begin + first, rows[first : first + n_rows]
+
+    def _stretches(self, n_rows: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Cut rows start..stop into reads, at borders that do not depend on `start`."""
+        span = max(self._sequential_rows, n_rows - n_rows % self._unit_rows)
+        number = start // span
+        while start < stop:
+            number += 1
+            border = min(stop, self._floor(number * span))
+            if border > start:
+                yield start, border
+                start = border
+
+    def _floor(self, row: int) -> int:
+        """First row of the unit that a row is in."""
+        return row - row % self._unit_rows
+
+    def _ceil(self, row: int) -> int:
+        """First row after the unit that the row before `row` is in."""
+        return min(self.n_rows, -(-row // self._unit_rows) * self._unit_rows)
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return chosen raw rows; see `Source.take`."""
@@ -245,23 +226,30 @@ class SourceBase(ABC):
             taken[begin:end] = self._read_unchanged(start, stop)[rows[begin:end] - start]
         return taken
 
-    def fingerprint(self) -> str:
-        """Return the content's digest; free after a whole pass of `blocks`, else one pass."""
-        if self._fingerprint is None:
-            for _ in self.blocks(max(1, BLOCK_BYTES // self.row_bytes)):
-                pass
-        if self._fingerprint is None:
-            raise AssertionError("a whole pass of blocks sets the fingerprint")
-        return self._fingerprint
+    def sample(self, n_rows: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Return about `n_rows` rows from everywhere; see `Source.sample`."""
+        runs = sample_runs(
+            self.n_rows,
+            n_rows,
+            least_rows=max(self._unit_rows, -(-TAKE_WINDOW_BYTES // self.row_bytes)),
+            unit_rows=self._unit_rows,
+            floor=self._floor,
+        )
+        rows = np.empty((sum(stop - start for start, stop in runs), self.n_columns), self.dtype)
+        done = 0
+        for start, stop in runs:
+            for begin, end in self._stretches(max(1, BLOCK_BYTES // self.row_bytes), start, stop):
+                rows[done : done + end - begin] = self._read_unchanged(begin, end)
+                done += end - begin
+        index = np.concatenate([np.arange(start, stop, dtype=np.int64) for start, stop in runs])
+        return index, rows
 
-    def _finish(self, digest: "hashlib.blake2b") -> str:
-        """Add dtype, shape and weights to the digest of the content."""
-        digest.update(f"|{self.dtype.str}|{self.shape}".encode())
-        weights = self.weights
-        if weights is not None:
-            digest.update(b"|weights")
-            digest.update(_bytes_view(weights))
-        return f"blake2b-128:{digest.hexdigest()}"
+    def fingerprint(self) -> str:
+        """Return the content's digest; free after a whole pass of `blocks`."""
+        for start, stop in missing_stretches(self.n_rows, self.digests):
+            for _ in self.blocks(max(1, BLOCK_BYTES // self.row_bytes), start, stop):
+                pass
+        return root(self.n_rows, self.digests, self.dtype, self.shape, has_weights=self.has_weights)
 
     def _read_unchanged(self, start: int, stop: int) -> NDArray[Any]:
         """Read rows, and make sure that the file did not change around it."""
@@ -338,8 +326,3 @@ class ArraySource(SourceBase):
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         return self._points[start:stop].copy(order="C")
-
-
-def _bytes_view(array: NDArray[Any]) -> memoryview:
-    """See a C-ordered array as bytes, without a copy; its own view refuses foreign byte orders."""
-    return array.reshape(-1).view(np.uint8).data

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from momentc.errors import InputError, UsageError
 from momentc.io.base import BLOCK_BYTES, Source
 from momentc.io.numeric import inexact_mask, to_float64
-from momentc.io.weights import weight_ratio_warning
+from momentc.io.weights import require_total, weight_ratio_warning
 
 __all__ = ["LoadedPoints", "PointBlock", "float64_blocks", "load_points", "select_columns"]
 
@@ -137,6 +137,8 @@ def float64_blocks(
     nan: Literal["error", "drop"] = "error",
     allow_lossy: bool = False,
     rows_per_block: int | None = None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Iterator[PointBlock]:
     """Read a source block by block as float64, holding one block in memory.
 
@@ -152,6 +154,8 @@ def float64_blocks(
         Take values that float64 rounds (integers above 2**53, longdouble).
     rows_per_block : int, optional
         Rows read at a time, before dropping; by default about one MiB.
+    start, stop : int, optional
+        The rows to read; all by default.
 
     Yields
     ------
@@ -162,8 +166,9 @@ def float64_blocks(
     Raises
     ------
     InputError
-        After the last row: values that are not finite, or not exact. The message has their number
-        and the first row and column in the numbering of the file.
+        A weight that is none. After the last row: values that are not finite, or not exact. The
+        message has their number and the first row and column in the numbering of the file. After
+        a pass over all rows, also if all weights are 0.
     """
     n_selected = source.n_columns if columns is None else len(columns)
     if rows_per_block is None:
@@ -172,12 +177,17 @@ def float64_blocks(
     all_columns = columns is None or (
         n_selected == source.n_columns and bool(np.all(columns == np.arange(source.n_columns)))
     )
-    all_weights = source.weights
+    reads_all = start == 0 and stop in {None, source.n_rows}
+    total_weight = 0.0
     not_finite, inexact = _Offences(), _Offences()
-    for first, rows in source.blocks(rows_per_block):
+    for first, rows in source.blocks(rows_per_block, start, stop):
         raw = rows if all_columns or columns is None else np.take(rows, columns, axis=1)
         points = to_float64(raw)
-        stop = first + len(rows)
+        end = first + len(rows)
+        block_weights = source.weights_of(first, end)
+        if block_weights is not None:
+            with np.errstate(over="ignore"):
+                total_weight += float(block_weights.sum())
         finite = np.isfinite(points)
         lossy = inexact_mask(raw, points)
         keep: NDArray[np.bool_] | None = None
@@ -193,30 +203,33 @@ def float64_blocks(
             n_dropped_nan = len(rows) - int(np.count_nonzero(keep))
         if not_finite.n_rows or inexact.n_rows:
             continue
-        if all_weights is None:
+        if block_weights is None:
             weights = np.ones(len(rows))
         else:
-            weights = all_weights[first:stop]
+            weights = block_weights
             heavy = weights > 0
             if not heavy.all():
                 n_zero_weight = int(np.count_nonzero(~heavy if keep is None else keep & ~heavy))
                 keep = heavy if keep is None else keep & heavy
-        index = np.arange(first, stop, dtype=np.int64)
+        index = np.arange(first, end, dtype=np.int64)
         if keep is not None:
             points, weights, index = points[keep], weights[keep], index[keep]
-        yield PointBlock(points, weights, index, n_dropped_nan, n_zero_weight, n_lossy, stop)
+        yield PointBlock(points, weights, index, n_dropped_nan, n_zero_weight, n_lossy, end)
     not_finite.complain(
-        source.name,
+        source,
         "not a finite float64",
         "Remove such rows, or drop them with --nan drop",
         unit="rows",
     )
     inexact.complain(
-        source.name,
+        source,
         "not exact in float64, in which all is computed",
         "Accept rounding with --allow-lossy, or store smaller numbers",
         unit="values",
     )
+    if reads_all and source.weights_name is not None:
+        # Nobody else has seen all of them.
+        require_total(total_weight, source.n_rows, source.weights_name)
 
 
 class _Offences:
@@ -226,6 +239,7 @@ class _Offences:
         self.n_rows = 0
         self.n_values = 0
         self.first = ""
+        self.first_row = 0
 
     def note(
         self,
@@ -240,19 +254,18 @@ class _Offences:
             row = int(np.argmax(rows))
             place = int(np.argmax(mask[row]))
             column = place if columns is None else int(columns[place])
-            self.first = (
-                f"row {first_row + row}, column {column} of {{name}} is {raw[row, place]!s}"
-            )
+            self.first_row = first_row + row
+            self.first = f"row {self.first_row}, column {column} of {{name}} is {raw[row, place]!s}"
         self.n_rows += int(np.count_nonzero(rows))
         self.n_values += int(np.count_nonzero(mask))
 
     def complain(
-        self, name: str, what: str, advice: str, *, unit: Literal["rows", "values"]
+        self, source: Source, what: str, advice: str, *, unit: Literal["rows", "values"]
     ) -> None:
         """Raise `InputError` if anything was noted."""
         if self.n_rows:
             count = self.n_rows if unit == "rows" else self.n_values
-            first = self.first.replace("{name}", name)
+            first = self.first.replace("{name}", source.place_of(self.first_row))
             unit_name = unit if count != 1 else unit.removesuffix("s")
             raise InputError(
                 f"{first}, {what} ({count} {unit_name} in all; numbered from 0). {advice}"
@@ -290,6 +303,8 @@ def load_points(
     weights = np.empty(source.n_rows)
     index = np.empty(source.n_rows, dtype=np.int64)
     n_kept = n_dropped_nan = n_zero_weight = n_lossy = 0
+    # All at once, since all are held anyhow: a bad one is noticed before any row is read.
+    _ = source.weights
     blocks = float64_blocks(
         source,
         columns,

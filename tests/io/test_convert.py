@@ -298,7 +298,7 @@ def test_blocks_never_exceed_32_bit_counts() -> None:
     class Wide(ArraySource):
         asked: list[int]
 
-        def blocks(self, n_rows: int) -> Any:
+        def blocks(self, n_rows: int, start: int = 0, stop: int | None = None) -> Any:
             self.asked = [n_rows]
             return iter(())
 
