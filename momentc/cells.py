@@ -11,7 +11,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cell_edges", "near_order", "split_order"]
+__all__ = ["cell_cuts", "cell_edges", "near_order", "split_order"]
 
 # Points of a cell, about, in the sample that decides the cuts of near_order.
 SAMPLE_OF_CELL = 8
@@ -167,3 +167,26 @@ def cell_edges(n_points: int, depth: int) -> NDArray[np.int64]:
         finer[1::2] = middles
         edges = finer
     return edges
+
+
+def cell_cuts(
+    columns: NDArray[np.float64], depth: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the order of :func:`split_order`, the edges of its cells, and the cuts it made.
+
+    Parameters
+    ----------
+    columns : (m, n) float64 ndarray
+    depth : int
+
+    Returns
+    -------
+    order : (n,) int64 ndarray
+    edges : (2 ** depth + 1,) int64 ndarray
+    sides, cuts : (2 ** depth,) int64 and float64 ndarray
+        Variable and place of every cut, in the order of a heap; the last entry has no meaning.
+    """
+    sides = np.zeros(2**depth, dtype=np.int64)
+    cuts = np.zeros(2**depth)
+    order = _split(columns, depth, sides, cuts)
+    return order, cell_edges(columns.shape[1], depth), sides, cuts

@@ -1,29 +1,25 @@
-"""Compression of a weighted set in memory: the flow from points to a checked result.
+"""Compression of a weighted set: the flow from points, or from a stream, to a checked result.
 
 Orchestration only: merge duplicates, fit the frame, reduce the support, correct the last digits of
 the weights, compare the moments.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from momentc.clustering.duplicates import merge_duplicates
+from momentc.compression import Compression, certify, matched_order
 from momentc.cpus import available_threads
 from momentc.engine.threads import thread_map
 from momentc.errors import InputError
 from momentc.hybrid import reduce_support
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments
-from momentc.moments.discrepancy import (
-    error_by_order,
-    relative_error_by_order,
-    worst_error,
-)
+from momentc.moments.discrepancy import error_by_order, relative_error_by_order
 from momentc.moments.features import legendre_features
 from momentc.moments.frame import Frame, fit_frame
 from momentc.moments.multi_index import n_moments
@@ -31,81 +27,15 @@ from momentc.moments.request import check_request, compared_order, working_order
 from momentc.options import CompressOptions
 from momentc.progress import ProgressCallback
 from momentc.reduction.matching import least_change
+from momentc.streaming.stream import CellStream
 from momentc.surplus import match_surplus
 from momentc.weighted import WeightedSet
 
-__all__ = ["Compression", "certify", "check_request", "compress_points"]
+__all__ = ["Compression", "certify", "check_request", "compress_points", "compress_stream"]
 
 
 # The largest weight must be at least this: below 2^-1022 float64 has fewer than 53 bits.
 LEAST_WEIGHT = 2.0**-1010
-
-
-@dataclass(frozen=True, slots=True)
-class Compression:
-    """A compressed weighted set, and what is known of it.
-
-    Parameters
-    ----------
-    support : WeightedSet
-        The points that are kept, in the input's order; ``index`` counts the input's rows.
-    k, kept_order, matched_order : int
-        The order asked for, the order K >= k that the reductions kept, and the order up to which
-        the moments are found to agree within the tolerance.
-    target, seed : int
-    n_points, n_distinct, n_columns : int
-        Of the input: rows, distinct rows, columns.
-    rank : int
-        Affine rank: columns that carry moments of their own.
-    n_moments : int
-        C(rank + k, k).
-    error : tuple of float
-        Largest difference of the moments in the frame, by order 0 .. K and, where they are
-        few enough, K + 1 and K + 2.
-    relative_error : tuple of float
-        Relative Frobenius error of the moment tensors in the user's coordinates, by order.
-    tolerance : float
-    frame : Frame
-    moments : Moments
-        Of the input, monomials in the frame, up to the same order.
-    notes : tuple of str
-        What the user should know.
-    stages : tuple of (str, float)
-        Seconds by stage.
-    """
-
-    support: WeightedSet
-    k: int
-    kept_order: int
-    matched_order: int
-    target: int
-    seed: int
-    n_points: int
-    n_distinct: int
-    n_columns: int
-    rank: int
-    n_moments: int
-    error: tuple[float, ...]
-    relative_error: tuple[float, ...]
-    tolerance: float
-    frame: Frame
-    moments: Moments
-    notes: tuple[str, ...]
-    stages: tuple[tuple[str, float], ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether the moments up to order k agree within the tolerance."""
-        return self.holds(self.error)
-
-    @property
-    def largest_error(self) -> float:
-        """Largest of the errors up to order k; NaN if one of them is NaN."""
-        return worst_error(self.error, self.k)
-
-    def holds(self, error: Sequence[float]) -> bool:
-        """Tell whether errors by order, measured anywhere, are within the tolerance up to k."""
-        return worst_error(error, self.k) <= self.tolerance
 
 
 def _exponent(weights: NDArray[np.float64]) -> int:
@@ -188,8 +118,11 @@ def compress_points(
         if len(rows) <= options.target:
             kept, kept_weights, order = np.arange(len(rows)), merged, options.k
         else:
+            order = working_order(options.k, frame.rank, options.target, options.effort)
+            with watch.stage("moments"):
+                wanted = accumulate_moments(local, merged, order, "legendre", map_function)
             kept, kept_weights, order = _reduce(
-                local, merged, frame.rank, options, n_threads, map_function, progress, watch
+                local, merged, wanted, options, n_threads, map_function, progress, watch
             )
         with watch.stage("certificate"):
             # From the rows as they came, not from the merged ones: the certificate checks every
@@ -202,18 +135,13 @@ def compress_points(
             error = error_by_order(moments, after)
             relative = relative_error_by_order(moments, after, frame)
     index = rows[kept]
-    moments = Moments(
-        "monomial",
-        moments.plan,
-        np.ldexp(moments.high, exponent),
-        np.ldexp(moments.low, exponent),
-    )
+    moments = _in_units(moments, exponent)
     final_weights = weights if copied else np.ldexp(kept_weights, exponent)
     return Compression(
         support=WeightedSet(points[index], final_weights, index),
         k=options.k,
         kept_order=order,
-        matched_order=_matched_order(error, options.tolerance),
+        matched_order=matched_order(error, options.tolerance),
         target=options.target,
         seed=options.seed,
         n_points=len(points),
@@ -225,50 +153,118 @@ def compress_points(
         relative_error=relative,
         tolerance=options.tolerance,
         frame=frame,
+        coordinates=frame,
         moments=moments,
         notes=_notes(frame, len(points), len(rows), options.target, copied),
         stages=tuple(watch.seconds.items()),
     )
 
 
-def certify(
-    compression: Compression, points: NDArray[np.float64], weights: NDArray[np.float64]
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Compare a weighted set, as it was written, with the moments of the input.
+def compress_stream(
+    stream: CellStream,
+    options: CompressOptions,
+    *,
+    progress: ProgressCallback | None = None,
+    map_function: MapFunction = map,
+    n_threads: int = 1,
+) -> Compression:
+    """Compress what a stream has left, and certify it against all rows that passed.
 
     Parameters
     ----------
-    compression : Compression
-        Carries the input's moments.
-    points : (n, m) float64 ndarray
-        The matched columns as read back from the file.
-    weights : (n,) float64 ndarray
+    stream : CellStream
+        Not empty. Its points are not needed any more afterwards.
+    options : CompressOptions
+        The order is at most that of the stream's setting.
+    progress : callable, optional
+        Called with (stage, points removed, points to remove).
+    map_function, n_threads
+        The result does not depend on them.
 
     Returns
     -------
-    error, relative_error : tuple of float
-        By order, as in :class:`Compression`.
+    Compression
+        The points of its support are rows of bytes, as they were carried along.
+
+    Raises
+    ------
+    RequestError, VerificationError
+        As :func:`compress_points`.
     """
-    frame = compression.frame
-    moments = compression.moments
-    written = accumulate_moments(frame.apply(points), weights, moments.plan.order, "monomial")
-    return error_by_order(moments, written), relative_error_by_order(moments, written, frame)
+    watch = _Stopwatch()
+    setting = stream.setting
+    extent, moments = stream.extent, stream.moments
+    if extent is None or moments is None:
+        raise InputError("there are no rows: an array with at least one row is needed")
+    coordinates = setting.frame
+    own = extent.frame()
+    frame = Frame(
+        own.center, own.scale, coordinates.columns, coordinates.constant, coordinates.dependent
+    )
+    local, weights, index, raw = stream.points()
+    rows, merged = merge_duplicates(local, weights, map_function)
+    check_request(options.k, options.target, len(rows), frame.rank)
+    order = min(setting.order, working_order(options.k, frame.rank, options.target, options.effort))
+    local = local[rows]
+    if len(rows) <= options.target:
+        kept, kept_weights = np.arange(len(rows)), merged
+    else:
+        kept, kept_weights, order = _reduce(
+            local, merged, moments.up_to(order), options, n_threads, map_function, progress, watch
+        )
+    with watch.stage("certificate"):
+        after = accumulate_moments(local[kept], kept_weights, moments.plan.order, "legendre")
+        error = error_by_order(moments, after, coordinates, frame)
+        relative = relative_error_by_order(moments, after, coordinates)
+    chosen = rows[kept]
+    return Compression(
+        support=WeightedSet(raw[chosen], np.ldexp(kept_weights, setting.exponent), index[chosen]),
+        k=options.k,
+        kept_order=order,
+        matched_order=matched_order(error, options.tolerance),
+        target=options.target,
+        seed=options.seed,
+        n_points=extent.n_rows,
+        n_distinct=None,
+        n_columns=len(extent.low),
+        rank=frame.rank,
+        n_moments=n_moments(frame.rank, options.k),
+        error=error,
+        relative_error=relative,
+        tolerance=options.tolerance,
+        frame=frame,
+        coordinates=coordinates,
+        moments=_in_units(moments, setting.exponent),
+        notes=_notes(frame, extent.n_rows, extent.n_rows, options.target, copied=False),
+        stages=tuple(watch.seconds.items()),
+    )
+
+
+def _in_units(moments: Moments, exponent: int) -> Moments:
+    """Return the moments of the weights times 2 ** exponent, which is exact."""
+    return Moments(
+        moments.basis,
+        moments.plan,
+        np.ldexp(moments.high, exponent),
+        np.ldexp(moments.low, exponent),
+    )
 
 
 def _reduce(
     local: NDArray[np.float64],
     weights: NDArray[np.float64],
-    rank: int,
+    wanted: Moments,
     options: CompressOptions,
     n_threads: int,
     map_function: MapFunction,
     progress: ProgressCallback | None,
     watch: _Stopwatch,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
-    """Return the positions that are kept, their weights, and the order K that they match."""
-    order = working_order(options.k, rank, options.target, options.effort)
-    with watch.stage("moments"):
-        wanted = accumulate_moments(local, weights, order, "legendre", map_function)
+    """Return the positions that are kept, their weights, and the order K that they match.
+
+    ``wanted`` are the moments to keep, Legendre products in the coordinates of ``local``.
+    """
+    order = wanted.plan.order
     reduced = weights.copy()
     with watch.stage("reduction"):
         kept = reduce_support(
@@ -302,12 +298,6 @@ def _correct(
     if np.all(corrected > 0.0) and np.abs(residual(corrected)).max() < np.abs(miss).max():
         return corrected
     return weights
-
-
-def _matched_order(error: tuple[float, ...], tolerance: float) -> int:
-    """Return the order up to which all errors hold the tolerance, -1 if not even the mass does."""
-    failing = [order for order, value in enumerate(error) if not value <= tolerance]
-    return (failing[0] if failing else len(error)) - 1
 
 
 def _notes(frame: Frame, n_points: int, n_rows: int, target: int, copied: bool) -> tuple[str, ...]:

@@ -34,7 +34,21 @@ ALLOWED: dict[str, frozenset[str]] = {
     # Besides whole compressions it runs baselines of its own, over processes, and checks them.
     "study": frozenset({"clustering", "engine", "moments", "panel", "pipeline", "verification"}),
     "verification": frozenset({"moments"}),
-    "pipeline": frozenset({"hybrid", "reduction", "moments", "clustering", "engine", "surplus"}),
+    "pipeline": frozenset(
+        {
+            "clustering",
+            "compression",
+            "engine",
+            "hybrid",
+            "moments",
+            "reduction",
+            "streaming",
+            "surplus",
+        }
+    ),
+    # What a compression hands over, and the certificate.
+    "compression": frozenset({"moments"}),
+    "streaming": frozenset({"clustering", "moments", "reduction"}),
     "hybrid": frozenset({"clustering", "reduction", "moments"}),
     "surplus": frozenset({"reduction", "moments", "panel"}),
     "clustering": frozenset({"moments"}),

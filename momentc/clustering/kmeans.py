@@ -16,7 +16,7 @@ from momentc.cells import cell_edges, split_order
 from momentc.groups import Groups
 from momentc.map_function import MapFunction
 
-__all__ = ["kmeans_groups"]
+__all__ = ["Centroids", "kmeans_groups"]
 
 # Groups in a cell, about: a point is then compared with so many centroids, whatever their total
 # number, and float32 distances resolve clusters of 1e-3 of the cell.
@@ -75,14 +75,14 @@ def kmeans_groups(
         points = points[order]
     seeds = seed.generate_state(len(edges) - 1, dtype=np.uint32).tolist()
 
-    def find(cell: int) -> _Centroids:
-        return _Centroids(points[edges[cell] : edges[cell + 1]], group_size, seeds[cell] >> 1)
+    def find(cell: int) -> Centroids:
+        return Centroids(points[edges[cell] : edges[cell + 1]], group_size, seeds[cell] >> 1)
 
     def assign(task: tuple[int, int, int]) -> NDArray[np.int64]:
         cell, first, last = task
         return centroids[cell].nearest(points[first:last])
 
-    centroids: list[_Centroids] = list(map_function(find, range(len(edges) - 1)))
+    centroids: list[Centroids] = list(map_function(find, range(len(edges) - 1)))
     tasks = [
         (cell, first, min(first + ASSIGN_POINTS, edges[cell + 1]))
         for cell in range(len(edges) - 1)
@@ -108,8 +108,18 @@ def _groups(members: NDArray[np.int64], sizes: NDArray[np.int64], n_keep: int) -
     return Groups(members, offsets, np.full(len(sizes), n_keep, dtype=np.int64))
 
 
-class _Centroids:
-    """The centroids of one cell, in its own centred float32 coordinates."""
+class Centroids:
+    """The centroids of one cell, in its own centred float32 coordinates.
+
+    Parameters
+    ----------
+    points : (n, m) float64 ndarray
+        Of the cell, n >= 1, in no order that repeats.
+    group_size : float
+        Points a centroid, on average.
+    seed : int
+        Below 2 ** 31.
+    """
 
     def __init__(self, points: NDArray[np.float64], group_size: float, seed: int) -> None:
         import faiss
@@ -117,6 +127,7 @@ class _Centroids:
         n, m = points.shape
         self.n_clusters = max(1, round(n / group_size))
         if self.n_clusters == 1:
+            self._only = points.mean(axis=0, keepdims=True)
             return
         n_training = max(LEAST_TRAINING, TRAINING_POINTS * self.n_clusters)
         # The points of a cell are in no order that repeats, so a stride is a fair sample.
@@ -137,6 +148,13 @@ class _Centroids:
 
     def _local(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
         return np.asarray((points - self._centre) / self._unit, dtype=np.float32)
+
+    def places(self) -> NDArray[np.float64]:
+        """Return where the centroids are, (n_clusters, m)."""
+        if self.n_clusters == 1:
+            return np.asarray(self._only)
+        found = self._index.reconstruct_n(0, self.n_clusters).astype(np.float64)
+        return np.asarray(found * self._unit + self._centre)
 
     def nearest(self, points: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the number of the nearest centroid of each point."""

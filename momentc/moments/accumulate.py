@@ -48,6 +48,12 @@ class Moments:
         """Total weight, the moment of order 0."""
         return float(self.high[0] + self.low[0])
 
+    def up_to(self, order: int) -> "Moments":
+        """Return those of degree <= ``order``: they come first."""
+        plan = product_plan(self.plan.n_variables, order)
+        n = plan.n_moments
+        return Moments(self.basis, plan, self.high[:n], self.low[:n])
+
     def missing_in(self, other: "Moments") -> NDArray[np.float64]:
         """Return these moments less the other's, not normalised."""
         return np.asarray((self.high - other.high) + (self.low - other.low))

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+from numpy.polynomial.legendre import poly2leg
 from numpy.typing import NDArray
 from scipy.special import binom, gammaln
 
@@ -27,12 +28,26 @@ from momentc.moments.multi_index import ProductPlan, product_plan
 __all__ = ["error_by_order", "relative_error_by_order", "worst_error"]
 
 
-def error_by_order(original: Moments, other: Moments) -> tuple[float, ...]:
+def error_by_order(
+    original: Moments, other: Moments, coordinates: Frame | None = None, frame: Frame | None = None
+) -> tuple[float, ...]:
     """Return the largest difference of normalised monomial moments for each degree 0 .. order.
 
     The entry of degree 0 is the relative difference of the total weights.
+
+    Parameters
+    ----------
+    original, other : Moments
+        In the same coordinates and basis.
+    coordinates : Frame, optional
+        The frame in which the moments are.
+    frame : Frame, optional
+        The frame in which the differences are wanted, with the same columns. Default: the same.
+        Of a stream, the frame of the input is only known at the end.
     """
-    difference = np.abs(original.normalised_difference(other))
+    difference = np.abs(
+        _monomial_in(original.normalised_difference(other), original, coordinates, frame)
+    )
     mass = (other.high[0] - original.high[0]) + (other.low[0] - original.low[0])
     difference[0] = abs(mass) / original.mass
     first = original.plan.first
@@ -54,12 +69,12 @@ def worst_error(error: Sequence[float], k: int) -> float:
 def relative_error_by_order(original: Moments, other: Moments, frame: Frame) -> tuple[float, ...]:
     """Return the relative Frobenius error of the moment tensors in the user's coordinates.
 
-    Over the columns that the frame keeps. An order whose tensor vanishes in the original (all
-    columns zero) counts as the absolute error.
+    Over the columns that ``frame``, in which the moments are, keeps. An order whose tensor vanishes
+    in the original (all columns zero) counts as the absolute error.
     """
-    difference = original.normalised_difference(other)
+    difference = _monomial_in(original.normalised_difference(other), original)
     difference[0] = 0.0
-    moments = (original.high + original.low) / original.mass
+    moments = _monomial_in((original.high + original.low) / original.mass, original)
     # Coordinates in units of the largest of |center| and scale keep all powers within range.
     unit = np.maximum(np.abs(frame.center[frame.columns]), frame.scale[frame.columns])
     center = frame.center[frame.columns] / unit
@@ -109,23 +124,56 @@ def _binomial_terms(n_variables: int, order: int) -> list[NDArray[np.int64]]:
     return terms
 
 
+def _monomial_in(
+    values: NDArray[np.float64],
+    moments: Moments,
+    coordinates: Frame | None = None,
+    frame: Frame | None = None,
+) -> NDArray[np.float64]:
+    """Return values of the kind of ``moments`` as those of the monomials, in another frame."""
+    plan = moments.plan
+    if moments.basis == "legendre":
+        # x^n = sum_l a_l P_l with a_l >= 0 and sum 1: no cancellation.
+        size = plan.order + 1
+        matrix = np.zeros((size, size))
+        for power in range(size):
+            matrix[power, : power + 1] = poly2leg(np.eye(size)[power, : power + 1])
+        values = _along_each_variable(values, plan, [matrix] * plan.n_variables)
+    if frame is not None and coordinates is not None and frame is not coordinates:
+        columns = frame.columns
+        shift = (coordinates.center[columns] - frame.center[columns]) / frame.scale[columns]
+        ratio = coordinates.scale[columns] / frame.scale[columns]
+        values = _to_user_coordinates(values, plan, shift, ratio)
+    return values
+
+
 def _to_user_coordinates(
     moments: NDArray[np.float64],
     plan: ProductPlan,
     center: NDArray[np.float64],
     scale: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return the moments of ``center + scale * y`` from those of y, one variable at a time.
+    """Return the moments of ``center + scale * y`` from those of y.
 
     ``E[(c + s y)^a y^b] = sum_i C(a, i) c^(a-i) s^i E[y^(i) y^b]`` applied to each variable.
     """
+    power, lower = np.indices((plan.order + 1, plan.order + 1))
+    matrices = [
+        np.where(lower <= power, binom(power, lower) * c ** np.maximum(power - lower, 0), 0.0)
+        * s**lower
+        for c, s in zip(center.tolist(), scale.tolist(), strict=True)
+    ]
+    return _along_each_variable(moments, plan, matrices)
+
+
+def _along_each_variable(
+    moments: NDArray[np.float64], plan: ProductPlan, matrices: list[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Apply one lower triangular map of the powers to each variable in turn."""
     current = moments
-    for j, terms in enumerate(_binomial_terms(plan.n_variables, plan.order)):
-        target, source, power, lower = terms
-        powers_of_center = center[j] ** np.arange(plan.order + 1)
-        powers_of_scale = scale[j] ** np.arange(plan.order + 1)
-        factor = binom(power, lower) * powers_of_center[power - lower] * powers_of_scale[lower]
+    terms = _binomial_terms(plan.n_variables, plan.order)
+    for matrix, (target, source, power, lower) in zip(matrices, terms, strict=True):
         following = np.zeros(len(current))
-        np.add.at(following, target, factor * current[source])
+        np.add.at(following, target, matrix[power, lower] * current[source])
         current = following
     return current

@@ -22,7 +22,7 @@ from scipy.linalg import qr, solve_triangular
 from momentc.errors import InputError
 from momentc.tolerances import EPS, dependence_tolerance
 
-__all__ = ["Frame", "FrameFit", "fit_frame"]
+__all__ = ["Extent", "Frame", "FrameFit", "extent_of", "fit_frame"]
 
 # Relative size of a pivot of the Gram matrix above which a column is independent beyond doubt
 # (the Gram matrix resolves ratios down to about sqrt(eps) = 1.5e-8).
@@ -96,6 +96,66 @@ def _summary(points, weights):  # type: ignore[no-untyped-def]
     return low, high, mean
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Where the rows of a weighted set lie, column by column; extents of parts add up.
+
+    Parameters
+    ----------
+    low, high, mean : (n_columns,) float64 ndarray
+        Least, largest and weighted mean values.
+    mass : float
+    n_rows : int
+    """
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    mass: float
+    n_rows: int
+
+    def with_part(self, other: "Extent") -> "Extent":
+        """Return the extent of both together."""
+        share = other.mass / (self.mass + other.mass)
+        return Extent(
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+            self.mean * (1.0 - share) + other.mean * share,
+            self.mass + other.mass,
+            self.n_rows + other.n_rows,
+        )
+
+    def frame(self) -> Frame:
+        """Return the frame of the columns that are not constant.
+
+        Raises
+        ------
+        InputError
+            If the extent of a column is not a finite float64.
+        """
+        low, high = self.low, self.high
+        center = np.clip(self.mean, low, high)
+        with np.errstate(over="ignore"):
+            scale = np.maximum(high - center, center - low)
+        if not np.all(np.isfinite(scale)):
+            column = int(np.flatnonzero(~np.isfinite(scale))[0])
+            raise InputError(
+                f"column {column} spans {low[column]:g} .. {high[column]:g}, more than float64 can "
+                "hold: divide it by a power of two first"
+            )
+        constant = low == high
+        center = np.where(constant, low, center)
+        scale = np.where(constant, 1.0, scale)
+        varying = np.flatnonzero(~constant)
+        return Frame(center, scale, varying, tuple(np.flatnonzero(constant).tolist()))
+
+
+def extent_of(points: NDArray[np.float64], weights: NDArray[np.float64]) -> Extent:
+    """Return the extent of a weighted set, n >= 1."""
+    low, high, mean = _summary(points, weights)
+    return Extent(low, high, mean, float(weights.sum()), len(points))
+
+
 def fit_frame(points: NDArray[np.float64], weights: NDArray[np.float64]) -> Frame:
     """Return the frame of a weighted set in memory; see :class:`FrameFit`.
 
@@ -139,25 +199,20 @@ class FrameFit:
     """
 
     def __init__(self) -> None:
-        self.n_rows = 0
-        self._mass = 0.0
+        self._extent: Extent | None = None
         self._frame: Frame | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that were taken in."""
+        return 0 if self._extent is None else self._extent.n_rows
 
     def add_extent(self, points: NDArray[np.float64], weights: NDArray[np.float64]) -> None:
         """Take in a block for the centre and the extent of the columns."""
         if len(points) == 0:
             return
-        low, high, mean = _summary(points, weights)
-        mass = float(weights.sum())
-        if self.n_rows == 0:
-            self._low, self._high, self._mean = low, high, mean
-        else:
-            self._low = np.minimum(self._low, low)
-            self._high = np.maximum(self._high, high)
-            share = mass / (self._mass + mass)
-            self._mean = self._mean * (1.0 - share) + mean * share
-        self._mass += mass
-        self.n_rows += len(points)
+        part = extent_of(points, weights)
+        self._extent = part if self._extent is None else self._extent.with_part(part)
 
     def close_extent(self) -> None:
         """Fix the centre and the scale of every column.
@@ -167,23 +222,9 @@ class FrameFit:
         InputError
             If there was no row, or the extent of a column is not a finite float64.
         """
-        if self.n_rows == 0:
+        if self._extent is None:
             raise InputError("there are no rows: an array with at least one row is needed")
-        low, high = self._low, self._high
-        center = np.clip(self._mean, low, high)
-        with np.errstate(over="ignore"):
-            scale = np.maximum(high - center, center - low)
-        if not np.all(np.isfinite(scale)):
-            column = int(np.flatnonzero(~np.isfinite(scale))[0])
-            raise InputError(
-                f"column {column} spans {low[column]:g} .. {high[column]:g}, more than float64 can "
-                "hold: divide it by a power of two first"
-            )
-        constant = low == high
-        center = np.where(constant, low, center)
-        scale = np.where(constant, 1.0, scale)
-        varying = np.flatnonzero(~constant)
-        self._frame = Frame(center, scale, varying, tuple(np.flatnonzero(constant).tolist()))
+        self._frame = self._extent.frame()
 
     def passes(self) -> Iterator[Callable[[NDArray[np.float64]], None]]:
         """Yield functions that each want to be called with all blocks of points, one by one."""

@@ -1,0 +1,123 @@
+"""What a compression hands over: the result, how exact it is, and what it is measured against."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from momentc.moments.accumulate import Moments, accumulate_moments
+from momentc.moments.discrepancy import (
+    error_by_order,
+    relative_error_by_order,
+    worst_error,
+)
+from momentc.moments.frame import Frame
+from momentc.weighted import WeightedSet
+
+__all__ = ["Compression", "certify", "matched_order"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """A compressed weighted set, and what is known of it.
+
+    Parameters
+    ----------
+    support : WeightedSet
+        The points that are kept, in the input's order; ``index`` counts the input's rows.
+    k, kept_order, matched_order : int
+        The order asked for, the order K >= k that the reductions kept, and the order up to which
+        the moments are found to agree within the tolerance.
+    target, seed : int
+    n_points, n_distinct, n_columns : int
+        Of the input: rows, distinct rows (None if not known), columns.
+    rank : int
+        Affine rank: columns that carry moments of their own.
+    n_moments : int
+        C(rank + k, k).
+    error : tuple of float
+        Largest difference of the moments in the frame, by order 0 .. K and, where they are
+        few enough, K + 1 and K + 2.
+    relative_error : tuple of float
+        Relative Frobenius error of the moment tensors in the user's coordinates, by order.
+    tolerance : float
+    frame : Frame
+        Of the input; the errors are in it.
+    coordinates : Frame
+        In which the moments are: the same, or, of a stream, the frame of a sample.
+    moments : Moments
+        Of the input, in these coordinates, up to the same order.
+    notes : tuple of str
+        What the user should know.
+    stages : tuple of (str, float)
+        Seconds by stage.
+    """
+
+    support: WeightedSet
+    k: int
+    kept_order: int
+    matched_order: int
+    target: int
+    seed: int
+    n_points: int
+    n_distinct: int | None
+    n_columns: int
+    rank: int
+    n_moments: int
+    error: tuple[float, ...]
+    relative_error: tuple[float, ...]
+    tolerance: float
+    frame: Frame
+    coordinates: Frame
+    moments: Moments
+    notes: tuple[str, ...]
+    stages: tuple[tuple[str, float], ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the moments up to order k agree within the tolerance."""
+        return self.holds(self.error)
+
+    @property
+    def largest_error(self) -> float:
+        """Largest of the errors up to order k; NaN if one of them is NaN."""
+        return worst_error(self.error, self.k)
+
+    def holds(self, error: Sequence[float]) -> bool:
+        """Tell whether errors by order, measured anywhere, are within the tolerance up to k."""
+        return worst_error(error, self.k) <= self.tolerance
+
+
+def certify(
+    compression: Compression, points: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Compare a weighted set, as it was written, with the moments of the input.
+
+    Parameters
+    ----------
+    compression : Compression
+        Carries the input's moments.
+    points : (n, m) float64 ndarray
+        The matched columns as read back from the file.
+    weights : (n,) float64 ndarray
+
+    Returns
+    -------
+    error, relative_error : tuple of float
+        By order, as in :class:`Compression`.
+    """
+    coordinates, moments = compression.coordinates, compression.moments
+    written = accumulate_moments(
+        coordinates.apply(points), weights, moments.plan.order, moments.basis
+    )
+    return (
+        error_by_order(moments, written, coordinates, compression.frame),
+        relative_error_by_order(moments, written, coordinates),
+    )
+
+
+def matched_order(error: tuple[float, ...], tolerance: float) -> int:
+    """Return the order up to which all errors hold the tolerance, -1 if not even the mass does."""
+    failing = [order for order, value in enumerate(error) if not value <= tolerance]
+    return (failing[0] if failing else len(error)) - 1

@@ -1,0 +1,123 @@
+"""How a stream is to be worked on within a memory budget: a pure function of sizes."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from momentc.errors import MemoryBudgetError
+from momentc.streaming.cell_store import LEAST_CELL
+
+__all__ = ["StreamPlan", "plan_stream"]
+
+# Points that the stream leaves, in multiples of the target: the in-memory stages, which make the
+# better groups, take over from there. Measured at 4, 6 and 8 (docs/algorithm.md).
+LEFT: Final = 6
+
+# Rows that a cell holds, in multiples of N: beyond the larger one, longer buffers gain nothing.
+MOST_CELL: Final = 256
+
+# Bytes of the rows of a block as they stand in the file, and rows at most. Blocks are as large as
+# is needed to share them among threads, and small enough to be forgotten.
+BLOCK_BYTES: Final = 1 << 23
+MOST_BLOCK_ROWS: Final = 1 << 18
+
+# Copies of a block's rows in float64 at a time: read ahead, converted, in the frame; and bytes a
+# row for weights, numbers, cells and their order.
+BLOCK_COPIES: Final = 5
+BLOCK_ROW_BYTES: Final = 72
+
+# The same for the points that are left, in the in-memory stages.
+LEFT_COPIES: Final = 5
+LEFT_ROW_BYTES: Final = 128
+
+# Features and tableaus of the groups that are worked on at a time, in units of N x N numbers.
+TABLEAUS: Final = 16
+
+# Rows of the sample on which frame and cells are found.
+SAMPLE_ROWS_A_CELL: Final = 24
+LEAST_SAMPLE: Final = 1 << 15
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """Sizes of a stream.
+
+    Parameters
+    ----------
+    n_cells : int
+        Cells to find; a few more or fewer may come out.
+    slots : int
+        Rows that all cells can hold together.
+    block_rows : int
+        Rows that are read at a time.
+    sample_rows : int
+        Rows of the sample on which the frame and the cells are found.
+    left : int
+        Points that the stream leaves at most, about.
+    memory : int
+        Bytes in all, without the interpreter and its libraries.
+    """
+
+    n_cells: int
+    slots: int
+    block_rows: int
+    sample_rows: int
+    left: int
+    memory: int
+
+    def cell_rows(self, n_cells: int, n_moments: int) -> int:
+        """Return the rows of each of the cells that were found."""
+        return max(LEAST_CELL * n_moments, min(self.slots // n_cells, MOST_CELL * n_moments))
+
+
+def plan_stream(
+    *, row_bytes: int, n_raw: int, n_variables: int, n_moments: int, target: int, budget: int
+) -> StreamPlan:
+    """Plan a stream.
+
+    Parameters
+    ----------
+    row_bytes : int
+        Of a row of the input.
+    n_raw : int
+        Bytes of it that are carried along with every point.
+    n_variables : int
+        Affine rank, or an upper bound of it.
+    n_moments : int
+        N, of the order that the reductions keep.
+    target : int
+    budget : int
+        Bytes, without the interpreter and its libraries.
+
+    Raises
+    ------
+    MemoryBudgetError
+        If not even the least buffers fit.
+    """
+    block_rows = max(64, min(BLOCK_BYTES // row_bytes, MOST_BLOCK_ROWS))
+    block = block_rows * (row_bytes + BLOCK_COPIES * 8 * n_variables + BLOCK_ROW_BYTES)
+    slot = 8 * n_variables + 16 + n_raw
+    n_cells = max(1, -(-LEFT * target // n_moments))
+    left = n_cells * n_moments
+    left_bytes = left * (LEFT_COPIES * 8 * n_variables + LEFT_ROW_BYTES + 2 * n_raw)
+    fixed = block + TABLEAUS * 8 * n_moments**2
+    sample = max(LEAST_SAMPLE, SAMPLE_ROWS_A_CELL * n_cells)
+    least = fixed + max(n_cells * LEAST_CELL * n_moments * slot + left * n_raw, left_bytes)
+    if least > budget:
+        raise MemoryBudgetError(
+            f"{n_cells} cells for {target} points with {n_moments} moments need about "
+            f"{least / 2**20:,.0f} MiB of memory besides the libraries, the budget leaves "
+            f"{max(budget, 0) / 2**20:,.0f} MiB; allow more with --memory, or give a smaller "
+            "target or k"
+        )
+    # A checkpoint copies the largest array of the cells, half full on average.
+    free = budget - fixed - sample * (row_bytes + 24 * n_variables)
+    slots = max(n_cells * LEAST_CELL * n_moments, int(free / (1.35 * slot)))
+    slots = min(slots, n_cells * MOST_CELL * n_moments)
+    return StreamPlan(
+        n_cells=n_cells,
+        slots=slots,
+        block_rows=block_rows,
+        sample_rows=sample,
+        left=left,
+        memory=fixed + max(int(slots * slot * 1.35), left_bytes),
+    )

@@ -1,0 +1,211 @@
+"""A stream: rows pass by once, and what is left of them is a few weighted points and their moments.
+
+Streams with the same :class:`Setting` (the frame, the cells and the orders) add up: parts of one
+input that were streamed apart, on other machines or at other times, merge exactly.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from momentc.clustering.router import CellRouter, fit_router
+from momentc.map_function import MapFunction
+from momentc.moments.accumulate import Moments, accumulate_moments, combine_moments
+from momentc.moments.frame import Extent, Frame, extent_of
+from momentc.moments.multi_index import product_plan
+from momentc.moments.request import compared_order, working_order
+from momentc.options import CompressOptions
+from momentc.streaming.cell_store import CellStore
+from momentc.streaming.plan import StreamPlan
+
+__all__ = ["CellStream", "Setting", "fit_setting"]
+
+# Rows that one task puts into the frame, sends to their cells and sums up.
+TASK_ROWS: Final = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all parts of a stream have in common.
+
+    Parameters
+    ----------
+    frame : Frame
+        Of a sample: the coordinates of all that follows. Rows may lie outside of the box.
+    router : CellRouter
+    order : int
+        K, the order that the reductions keep.
+    compared : int
+        The order up to which moments are summed, >= K.
+    exponent : int
+        The weights are divided by 2 ** exponent, which keeps all powers in range.
+    """
+
+    frame: Frame
+    router: CellRouter
+    order: int
+    compared: int
+    exponent: int
+
+
+def fit_setting(
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    frame: Frame,
+    options: CompressOptions,
+    n_cells: int,
+) -> Setting:
+    """Find the setting of a stream on a sample.
+
+    Parameters
+    ----------
+    points : (n, m) float64 ndarray
+        Rows from all over the input.
+    weights : (n,) float64 ndarray
+    frame : Frame
+    options : CompressOptions
+    n_cells : int
+    """
+    order = working_order(options.k, frame.rank, options.target, options.effort)
+    return Setting(
+        frame,
+        fit_router(frame.apply(points), n_cells, options.seed),
+        order,
+        compared_order(order, frame.rank),
+        int(np.frexp(weights.max())[1]),
+    )
+
+
+class CellStream:
+    """The state of a stream.
+
+    Parameters
+    ----------
+    setting : Setting
+    plan : StreamPlan
+    n_raw : int
+        Bytes that are carried along with every point.
+
+    Attributes
+    ----------
+    moments : Moments or None
+        Of all rows that passed, Legendre products in the setting's frame; None before the first.
+        Of the weights divided by ``2 ** setting.exponent``.
+    extent : Extent or None
+        Where they lie.
+    """
+
+    def __init__(self, setting: Setting, plan: StreamPlan, n_raw: int) -> None:
+        self.setting = setting
+        products = product_plan(setting.frame.rank, setting.order)
+        n_cells = setting.router.n_cells
+        self._store = CellStore(
+            n_cells, plan.cell_rows(n_cells, products.n_moments), products, n_raw
+        )
+        self.moments: Moments | None = None
+        self.extent: Extent | None = None
+
+    def __len__(self) -> int:
+        """Return the number of points that are left so far."""
+        return len(self._store)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that have passed."""
+        return 0 if self.extent is None else self.extent.n_rows
+
+    def add(
+        self,
+        points: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        index: NDArray[np.int64],
+        raw: NDArray[np.uint8],
+        map_function: MapFunction = map,
+    ) -> None:
+        """Let a block of rows pass.
+
+        Parameters
+        ----------
+        points : (n, n_columns) float64 ndarray
+            Finite.
+        weights : (n,) float64 ndarray
+            > 0.
+        index : (n,) int64 ndarray
+        raw : (n, n_raw) uint8 ndarray
+        map_function : callable
+            Runs the tasks. The result does not depend on it, nor on the division into blocks but
+            for rounding.
+
+        Raises
+        ------
+        VerificationError
+            If a full cell cannot be reduced within the tolerance.
+        """
+        n = len(points)
+        if n == 0:
+            return
+        setting = self.setting
+        local = np.empty((n, setting.frame.rank))
+        cells = np.empty(n, dtype=np.int64)
+        scaled = np.ldexp(weights, -setting.exponent)
+
+        def take_in(start: int) -> tuple[Extent, Moments]:
+            rows = slice(start, start + TASK_ROWS)
+            here = setting.frame.apply(points[rows])
+            local[rows] = here
+            cells[rows] = setting.router.assign(here)
+            return (
+                extent_of(points[rows], scaled[rows]),
+                accumulate_moments(here, scaled[rows], setting.compared, "legendre"),
+            )
+
+        for extent, moments in map_function(take_in, range(0, n, TASK_ROWS)):
+            self._count_in(extent, moments)
+        self._store.add(local, scaled, index, raw, cells, map_function)
+
+    def merge(self, other: "CellStream", map_function: MapFunction = map) -> None:
+        """Take in the points and moments of another stream with the same setting."""
+        if other.extent is None or other.moments is None:
+            return
+        self._count_in(other.extent, other.moments)
+        local, weights, index, raw = other.points()
+        cells = self.setting.router.assign(local)
+        self._store.add(local, weights, index, raw, cells, map_function)
+
+    def reduce(self, map_function: MapFunction = map) -> None:
+        """Bring every cell to at most N points."""
+        self._store.reduce_all(map_function)
+
+    def points(
+        self,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.uint8]]:
+        """Return the points that are left: coordinates in the frame, scaled weights, index, raw."""
+        return self._store.points()
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return all of the state as arrays."""
+        arrays = self._store.state()
+        if self.moments is not None and self.extent is not None:
+            arrays["moments"] = np.stack([self.moments.high, self.moments.low])
+            arrays["extent"] = np.stack([self.extent.low, self.extent.high, self.extent.mean])
+            arrays["mass"] = np.array([self.extent.mass])
+            arrays["n_rows"] = np.array([self.extent.n_rows], dtype=np.int64)
+        return arrays
+
+    def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
+        """Go on from the state of another stream with the same setting and plan."""
+        self._store.restore(arrays)
+        if "moments" in arrays:
+            plan = product_plan(self.setting.frame.rank, self.setting.compared)
+            high, low = arrays["moments"]
+            self.moments = Moments("legendre", plan, high.copy(), low.copy())
+            lowest, highest, mean = arrays["extent"].copy()
+            self.extent = Extent(
+                lowest, highest, mean, float(arrays["mass"][0]), int(arrays["n_rows"][0])
+            )
+
+    def _count_in(self, extent: Extent, moments: Moments) -> None:
+        self.extent = extent if self.extent is None else self.extent.with_part(extent)
+        self.moments = moments if self.moments is None else combine_moments(self.moments, moments)
