@@ -213,10 +213,9 @@ class SourceBase(ABC):
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return chosen raw rows; see `Source.take`."""
         rows = np.asarray(rows, dtype=np.int64)
+        self._check_rows(rows)
         if len(rows) == 0:
             return np.empty((0, self.n_columns), self.dtype)
-        if rows[0] < 0 or rows[-1] >= self.n_rows or np.any(np.diff(rows) < 0):
-            raise ValueError(f"rows to take must ascend within 0..{self.n_rows - 1}")
         taken = np.empty((len(rows), self.n_columns), self.dtype)
         unit = self._unit_rows
         window = unit * max(1, TAKE_WINDOW_BYTES // (self.row_bytes * unit))
@@ -225,6 +224,10 @@ class SourceBase(ABC):
             start, stop = int(rows[begin]), int(rows[end - 1]) + 1
             taken[begin:end] = self._read_unchanged(start, stop)[rows[begin:end] - start]
         return taken
+
+    def _check_rows(self, rows: NDArray[np.int64]) -> None:
+        if len(rows) and (rows[0] < 0 or rows[-1] >= self.n_rows or np.any(np.diff(rows) < 0)):
+            raise ValueError(f"rows to take must ascend within 0..{self.n_rows - 1}")
 
     def sample(self, n_rows: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Return about `n_rows` rows from everywhere; see `Source.sample`."""

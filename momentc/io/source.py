@@ -1,50 +1,17 @@
 """Opening whatever the user named as a source of rows."""
 
-import io
-import sys
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import BinaryIO
 
 from momentc.errors import InputError, UsageError
-from momentc.io.base import ArraySource, Source, SourceBase
-from momentc.io.choice import MissingDatasetError
-from momentc.io.hdf5 import Hdf5Source, find_dataset, open_hdf5
-from momentc.io.location import (
-    SNIFF_BYTES,
-    STDIN,
-    FileFormat,
-    Location,
-    parse_location,
-    printable,
-    sniff,
-)
-from momentc.io.npy import NpySource, source_from_bytes
-from momentc.io.npz import NpzArchive, NpzSource
-from momentc.io.pipe import is_stream, read_stream
-from momentc.io.result_bytes import decode_result, is_result_file, is_result_members
-from momentc.io.stamp import FileStamp
+from momentc.io.base import ArraySource, SourceBase
+from momentc.io.concat import ConcatSource
+from momentc.io.container import Container, open_array, open_container, open_inside
+from momentc.io.location import STDIN, parse_location, printable
+from momentc.io.protocol import Source
 
-__all__ = ["ArraySource", "Source", "open_source"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Container:
-    """A file whose format is known; `data` holds it if it came from a stream."""
-
-    location: Location
-    form: FileFormat
-    data: bytes | None
-
-    @property
-    def name(self) -> str:
-        return self.location.name
-
-    def open(self) -> BinaryIO:
-        """Open the file, or the bytes, at their start."""
-        if self.data is not None:
-            return io.BytesIO(self.data)
-        return _open_file(self.name, self.location.path)
+__all__ = ["ArraySource", "Source", "open_source", "open_sources"]
 
 
 def open_source(
@@ -54,6 +21,7 @@ def open_source(
     weights: str | None = None,
     allow_external: bool = False,
     stdin: BinaryIO | None = None,
+    hold_at_most: int | None = None,
 ) -> SourceBase:
     """Open rows for reading; only headers are read.
 
@@ -71,6 +39,10 @@ def open_source(
         Follow HDF5 links, external storage and virtual datasets into other files.
     stdin : binary file, optional
         What ``-`` reads; default is the process's own.
+    hold_at_most : int, optional
+        Bytes of a pipe that may be held. The rows of a larger .npy array in C order can be read
+        only once (`Source.sequential_only`); everything else on a pipe is read whole, and so are
+        weights. By default, everything is.
 
     Returns
     -------
@@ -91,8 +63,8 @@ def open_source(
             "points and weights cannot both come from the standard input: name a file for one of "
             "them"
         )
-    container = _open_container(parse_location(location, dataset), stdin)
-    source = _open_array(container, container.location.dataset, allow_external=allow_external)
+    container = open_container(parse_location(location, dataset), stdin, hold_at_most)
+    source = open_array(container, container.location.dataset, allow_external=allow_external)
     if weights is not None:
         try:
             _attach_weights(source, container, weights, allow_external=allow_external, stdin=stdin)
@@ -102,148 +74,131 @@ def open_source(
     return source
 
 
-def _open_file(name: str, path: Path | None) -> BinaryIO:
-    if path is None:
-        raise UsageError(f"{name} is not a file")
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise InputError(
-            f"{name} cannot be opened: {error.strerror}. Check its permissions"
-        ) from error
+def open_sources(
+    locations: Sequence[str],
+    *,
+    dataset: str | None = None,
+    weights: str | None = None,
+    allow_external: bool = False,
+    stdin: BinaryIO | None = None,
+    hold_at_most: int | None = None,
+) -> SourceBase:
+    """Open several inputs as one, the rows of the second after those of the first.
 
+    Parameters
+    ----------
+    locations : sequence of str
+        At least one. With one alone, this is `open_source`.
+    dataset : str, optional
+        As in `open_source`, in each of them.
+    weights : str, optional
+        A dataset that each of them has; or else one location with a weight for every row of all.
+    allow_external, stdin, hold_at_most
+        As in `open_source`. A pipe that is larger than `hold_at_most` can only be read alone.
 
-def _open_container(location: Location, stdin: BinaryIO | None) -> _Container:
-    """Find the format; read the whole of a stream."""
-    if location.path is None:
-        data = read_stream(stdin if stdin is not None else sys.stdin.buffer, location.name)
-        return _Container(location, sniff(location.name, data[:SNIFF_BYTES]), data)
-    with _open_file(location.name, location.path) as file:
-        if is_stream(file.fileno()):
-            data = read_stream(file, location.name)
-            return _Container(location, sniff(location.name, data[:SNIFF_BYTES]), data)
-        head = _read_head(file, location.name)
-    return _Container(location, sniff(location.name, head), None)
+    Returns
+    -------
+    Source
+        See `momentc.io.concat`.
 
-
-def _read_head(file: BinaryIO, name: str) -> bytes:
-    try:
-        return file.read(SNIFF_BYTES)
-    except OSError as error:
-        raise InputError(f"{name} cannot be read: {error.strerror}") from error
-
-
-def _open_array(container: _Container, dataset: str | None, *, allow_external: bool) -> SourceBase:
-    """Open one array of a container, as a weighted one if momentc wrote it."""
-    if container.form is FileFormat.NPY:
-        return _open_npy(container, dataset)
-    if container.form is FileFormat.NPZ:
-        return _open_npz(container, dataset)
-    return _open_hdf5(container, dataset, allow_external=allow_external)
-
-
-def _open_npy(container: _Container, dataset: str | None) -> SourceBase:
-    if dataset is not None:
-        raise InputError(
-            f"{container.name} is a .npy file: it holds one array and no dataset {dataset}"
+    Raises
+    ------
+    UsageError, InputError, VerificationError
+        As in `open_source`; also `InputError` if they do not go together, see
+        `momentc.io.concat`.
+    """
+    if not locations:
+        raise UsageError("no input is given; expected at least one file")
+    if len(locations) == 1:
+        return open_source(
+            locations[0],
+            dataset=dataset,
+            weights=weights,
+            allow_external=allow_external,
+            stdin=stdin,
+            hold_at_most=hold_at_most,
         )
-    if container.data is not None or container.location.path is None:
-        return source_from_bytes(container.name, container.data or b"")
-    file = container.open()
-    try:
-        return NpySource(container.name, container.location.path, file)
-    except BaseException:
-        file.close()
-        raise
-
-
-def _open_npz(container: _Container, dataset: str | None) -> SourceBase:
-    file = container.open()
-    try:
-        archive = NpzArchive(container.name, file)
-        if dataset in {None, "w"} and is_result_members(archive.members):
-            return _result_source(container, file)
-        stamp = None if container.data is not None else FileStamp(container.name, file.fileno())
-        return NpzSource(archive, archive.choose(dataset), container.location.path, stamp)
-    except BaseException:
-        file.close()
-        raise
-
-
-def _open_hdf5(container: _Container, dataset: str | None, *, allow_external: bool) -> SourceBase:
-    name, path = container.name, container.location.path
-    watched = container.open()
-    try:
-        file = open_hdf5(name, watched if container.data is not None or path is None else path)
-        try:
-            if (dataset is None or dataset.strip("/") == "w") and is_result_file(file):
-                file.close()
-                return _result_source(container, watched)
-            found, where = find_dataset(file, dataset, allow_external=allow_external, name=name)
-            return Hdf5Source(
-                file,
-                found,
-                location=name,
-                dataset_path=where,
-                path=path,
-                watched=None if container.data is not None else watched,
+    if [*locations, weights].count(STDIN) > 1:
+        raise UsageError("the standard input is named twice, and can be read only once")
+    with ExitStack() as on_error:
+        containers, parts = [], []
+        for location in locations:
+            container = open_container(parse_location(location, dataset), stdin, hold_at_most)
+            containers.append(container)
+            parts.append(
+                open_array(container, container.location.dataset, allow_external=allow_external)
             )
-        except BaseException:
-            file.close()
-            raise
-    except BaseException:
-        watched.close()
-        raise
+            on_error.callback(parts[-1].close)
+        everywhere = weights is not None and _attach_inside_each(
+            parts, containers, weights, allow_external=allow_external
+        )
+        whole = ConcatSource(parts)
+        if weights is not None and not everywhere:
+            _attach_weights(whole, None, weights, allow_external=allow_external, stdin=stdin)
+        on_error.pop_all()
+    return whole
 
 
-def _result_source(container: _Container, file: BinaryIO) -> ArraySource:
-    """Read a file of momentc whole (it is small), checksum and all."""
-    file.seek(0)
-    with file:
-        data = container.data if container.data is not None else file.read()
-    result, _ = decode_result(data, container.name)
-    return ArraySource(
-        result.points,
-        result.weights,
-        container.name,
-        path=container.location.path,
-        dataset=container.location.dataset,
-    )
+def _attach_inside_each(
+    parts: Sequence[SourceBase],
+    containers: Sequence[Container],
+    weights: str,
+    *,
+    allow_external: bool,
+) -> bool:
+    """Give each part the weights of this name in its own file; False if none has them."""
+    without = []
+    for part, container in zip(parts, containers, strict=True):
+        found = open_inside(container, weights, allow_external=allow_external)
+        if found is None:
+            without.append(container)
+        else:
+            _attach(part, found)
+    if without and len(without) < len(parts):
+        having = next(container for container in containers if container not in without)
+        raise InputError(
+            f"{having.name} has weights {printable(weights)}, but {without[0].name} has none of "
+            "this name: of inputs that are read as one, all have weights or none has"
+        )
+    return not without
 
 
 def _attach_weights(
     source: SourceBase,
-    container: _Container,
+    container: Container | None,
     weights: str,
     *,
     allow_external: bool,
     stdin: BinaryIO | None,
 ) -> None:
-    """Give a source its weights: from the same file if it has them, else from a location."""
-    found = _open_inside(container, weights, allow_external=allow_external)
+    """Give a source its weights: from the same file if it has them, else from a location.
+
+    `container` is None where the source has several files, which have been looked into.
+    """
+    found = (
+        None
+        if container is None
+        else open_inside(container, weights, allow_external=allow_external)
+    )
     if found is None:
         try:
             place = parse_location(weights)
         except InputError as error:
+            source_name = source.name if container is None else container.name
             raise InputError(
-                f"weights {printable(weights)}: {container.name} has no such dataset, and there is "
+                f"weights {printable(weights)}: {source_name} has no such dataset, and there is "
                 "no such file"
             ) from error
-        found = _open_array(
-            _open_container(place, stdin), place.dataset, allow_external=allow_external
+        found = open_array(
+            open_container(place, stdin), place.dataset, allow_external=allow_external
         )
+    _attach(source, found)
+
+
+def _attach(source: SourceBase, weights: SourceBase) -> None:
+    """Attach weights; close them if they do not fit."""
     try:
-        source.attach_weights(found)
+        source.attach_weights(weights)
     except BaseException:
-        found.close()
+        weights.close()
         raise
-
-
-def _open_inside(container: _Container, dataset: str, *, allow_external: bool) -> SourceBase | None:
-    """Open another dataset of a file; None if it has none of this name."""
-    if dataset == STDIN or container.form is FileFormat.NPY:
-        return None
-    try:
-        return _open_array(container, dataset, allow_external=allow_external)
-    except MissingDatasetError:
-        return None
