@@ -29,7 +29,9 @@ ALLOWED: dict[str, frozenset[str]] = {
     "cli": frozenset({"files", "study"}),
     # The measuring commands read and write files, and --k auto measures: files call the study,
     # which opens none itself.
-    "files": frozenset({"engine", "io", "panel", "pipeline", "study", "verification"}),
+    "files": frozenset({"engine", "io", "learn", "panel", "pipeline", "study", "verification"}),
+    # Networks and training sets; only it knows torch. Its checkpoints are files, which io opens.
+    "learn": frozenset({"api", "io", "pipeline"}),
     "api": frozenset({"io", "pipeline", "verification"}),
     # Besides whole compressions it runs baselines of its own, over processes, and checks them.
     "study": frozenset({"clustering", "engine", "moments", "panel", "pipeline", "verification"}),

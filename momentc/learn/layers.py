@@ -1,0 +1,230 @@
+"""Narrower layers that compute, and train, as the wide ones did (section 5 and Appendix C).
+
+A hidden layer between two Linear layers computes ``sum_i v_i sigma(w_i . x + b_i)`` (Eq. 3): a
+symmetric function of its neurons (w_i, b_i, v_i). Of d neurons, d' are kept with weights c_j and
+the same moments up to order k (Eq. 90), so the network computes nearly the same (Theorem 4), and
+trains nearly the same if each kept neuron moves as its original (Theorem 5). There are two ways to
+hold the weights:
+
+``folded``
+    v_j <- c_j v_j (Eq. 15). An ordinary, narrower network that computes the same. It trains in a
+    way of its own: its gradients have the factors c_j, and its outgoing weights are larger.
+``dynamic``
+    c_j stays a constant beside the neuron, and gradients are divided by it (Definition 5):
+    :class:`momentc.learn.weighted_linear.WeightedLinear`.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from momentc.errors import UsageError
+from momentc.learn.objects import neuron_objects, reduce_objects
+from momentc.learn.weighted_linear import WeightedLinear
+from momentc.learn.wiring import find_wiring, linear_of
+from momentc.options import DEFAULT_TOLERANCE, Effort
+
+__all__ = ["CompressedLayer", "Mode", "compress_layer", "fold"]
+
+Mode = Literal["folded", "dynamic"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompressedLayer:
+    """A model with one narrower layer.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The model; a copy, nothing is shared with the original.
+    layer, outgoing : str
+        Names of the Linear layers before and after the neurons.
+    weights : (d',) float64 tensor
+        c > 0 of the neurons that are kept; their sum is d.
+    index : (d',) int64 tensor
+        Which neurons those are, ascending.
+    error : tuple of float
+        Largest difference of the moments in the frame, by order 0 .. k and beyond, before
+        ``folded`` weights are rounded to the type of the model.
+    """
+
+    module: nn.Module
+    layer: str
+    outgoing: str
+    weights: Tensor
+    index: Tensor
+    error: tuple[float, ...]
+
+
+def compress_layer(
+    model: nn.Module,
+    layer: str,
+    k: int = 5,
+    target: int = 1000,
+    *,
+    outgoing: str | None = None,
+    mode: Mode = "folded",
+    random_state: int = 0,
+    effort: Effort = "normal",
+    threads: int = 0,
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> CompressedLayer:
+    """Keep ``target`` neurons of a hidden layer, re-weighted, in a copy of the model.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Not changed.
+    layer : str
+        Name of the Linear layer that computes the neurons, as ``named_modules`` gives it.
+    k, target, random_state, effort, threads, tolerance
+        As in :func:`momentc.compress`. The target must be at least C(m+k, k), where m is inputs
+        + 1 (with a bias) + outputs of a neuron; 1,000 neurons reach k = 5 up to m = 6.
+    outgoing : str, optional
+        Name of the Linear layer that reads the neurons. Needed only where ``forward`` cannot be
+        traced; the caller then answers for what stands in between.
+    mode : {'folded', 'dynamic'}
+        See the module's docstring.
+
+    Returns
+    -------
+    CompressedLayer
+
+    Raises
+    ------
+    UsageError
+        No such layer, or no sum over its neurons: convolutions, tied weights, normalisation or
+        gates between the two layers.
+    RequestError
+        The target is below the number of moments.
+    InputError
+        A parameter is NaN or infinite.
+    """
+    if mode not in get_args(Mode):
+        raise UsageError(f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}")
+    wiring = find_wiring(model, layer, outgoing)
+    hidden, reader = linear_of(model, layer), linear_of(model, wiring.outgoing)
+    has_bias = hidden.bias is not None
+    objects = neuron_objects(
+        _float64(hidden.weight),
+        _float64(hidden.bias) if has_bias else None,
+        _float64(reader.weight),
+    )
+    weights = _weights_of(hidden)
+    found = reduce_objects(
+        objects,
+        k,
+        target,
+        what=f"neurons of {layer!r} with {hidden.in_features} inputs, "
+        f"{'a bias' if has_bias else 'no bias'} and {reader.out_features} outputs",
+        weights=None if weights is None else _float64(weights),
+        random_state=random_state,
+        effort=effort,
+        threads=threads,
+        tolerance=tolerance,
+    )
+    index = torch.from_numpy(found.support.index)
+    c = torch.from_numpy(found.support.weights)
+    small = copy.deepcopy(model)
+    _narrow(small, wiring.incoming, wiring.outgoing, index, c, mode)
+    return CompressedLayer(small, wiring.incoming, wiring.outgoing, c, index, found.error)
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """Return a copy of a model in which all weights c are folded into outgoing weights (Eq. 15).
+
+    For a network that was trained in dynamic mode: the copy computes the same with ordinary Linear
+    layers. Its training would go another way.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Not changed.
+    """
+    plain = copy.deepcopy(model)
+    for name, module in list(plain.named_modules()):
+        if isinstance(module, WeightedLinear):
+            linear = nn.Linear(
+                module.in_features,
+                module.out_features,
+                module.bias is not None,
+                device="meta",
+            )
+            weight: Tensor = module.weight
+            c = module.c_in
+            linear.weight = weight if c is None else _folded(weight, c)
+            linear.bias = module.bias
+            linear.train(module.training)
+            if not name:
+                return linear
+            _replace(plain, name, linear)
+    return plain
+
+
+def _narrow(
+    model: nn.Module, layer: str, outgoing: str, index: Tensor, c: Tensor, mode: Mode
+) -> None:
+    """Leave the kept neurons in both layers around them."""
+    hidden, reader = linear_of(model, layer), linear_of(model, outgoing)
+    rows, columns = index.to(hidden.weight.device), index.to(reader.weight.device)
+    hidden.weight = _parameter(hidden.weight[rows], hidden.weight)
+    if hidden.bias is not None:
+        hidden.bias = _parameter(hidden.bias[rows], hidden.bias)
+    reader.weight = _parameter(reader.weight[:, columns], reader.weight)
+    hidden.out_features = reader.in_features = len(index)
+    if isinstance(hidden, WeightedLinear):
+        hidden.c_out = None
+    if isinstance(reader, WeightedLinear):
+        reader.c_in = None
+    if mode == "folded":
+        reader.weight = _folded(reader.weight, c)
+        return
+    for name, linear in ((layer, hidden), (outgoing, reader)):
+        _replace(model, name, _as_weighted(linear))
+    weighted_hidden, weighted_reader = model.get_submodule(layer), model.get_submodule(outgoing)
+    assert isinstance(weighted_hidden, WeightedLinear)
+    assert isinstance(weighted_reader, WeightedLinear)
+    weighted_hidden.c_out = c.to(hidden.weight)
+    weighted_reader.c_in = c.to(reader.weight)
+
+
+def _weights_of(hidden: nn.Linear) -> Tensor | None:
+    """Return the weights that the neurons have already, from an earlier compression."""
+    return hidden.c_out if isinstance(hidden, WeightedLinear) else None
+
+
+def _as_weighted(linear: nn.Linear) -> WeightedLinear:
+    """Return the same layer, parameters and all, as a weighted one."""
+    if isinstance(linear, WeightedLinear):
+        return linear
+    weighted = WeightedLinear(
+        linear.in_features, linear.out_features, linear.bias is not None, device="meta"
+    )
+    weighted.weight, weighted.bias = linear.weight, linear.bias
+    weighted.train(linear.training)
+    return weighted
+
+
+def _folded(weight: Tensor, c: Tensor) -> nn.Parameter:
+    """Return ``c_j v_j``, the product rounded once, to the type of the weights."""
+    product = weight.detach().double() * c.to(weight.device).double()
+    return _parameter(product.to(weight.dtype), weight)
+
+
+def _parameter(value: Tensor, like: Tensor) -> nn.Parameter:
+    return nn.Parameter(value.detach().clone(), requires_grad=like.requires_grad)
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, module)
+
+
+def _float64(tensor: Tensor) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = tensor.detach().cpu().double().numpy()
+    return array

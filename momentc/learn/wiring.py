@@ -1,0 +1,278 @@
+"""Which layer reads the neurons of a Linear layer, and whether their sum is all that it sees.
+
+Eq. (3) of the paper, ``f(x) = sum_i v_i sigma(w_i . x + b_i)``, needs three modules in a row: a
+Linear, a function that treats each neuron alone and all neurons alike, and a Linear. Whether that
+is so, only ``forward`` knows. So it is traced (``torch.fx``), as little of it as will do: first
+that of the module which holds the layer, then of the one around it, until the next Linear is met.
+Modules beside the path are not looked into; arguments with a default have their default.
+
+Where ``forward`` cannot be traced (branches that depend on the data), the caller names the next
+layer and answers for what stands in between.
+"""
+
+import inspect
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from momentc.errors import UsageError
+
+__all__ = ["Wiring", "find_wiring"]
+
+# Modules without parameters that apply one function to each number alone. Dropout is one on
+# average: it treats all neurons alike.
+ELEMENTWISE_MODULES = (
+    nn.CELU, nn.Dropout, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish,
+    nn.Hardtanh, nn.Identity, nn.LeakyReLU, nn.LogSigmoid, nn.Mish, nn.ReLU, nn.ReLU6, nn.SELU,
+    nn.SiLU, nn.Sigmoid, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanh, nn.Tanhshrink,
+    nn.Threshold,
+)  # fmt: skip
+
+# Names of functions and methods of tensors with the same property, whatever their number
+# arguments; with two tensors, where both are computed from the neurons.
+ELEMENTWISE_NAMES = frozenset((
+    "abs", "add", "arctan", "atan", "celu", "clamp", "clone", "contiguous", "cos", "cosh", "div",
+    "dropout", "elu", "erf", "exp", "float", "gelu", "hardshrink", "hardsigmoid", "hardswish",
+    "hardtanh", "leaky_relu", "log1p", "logsigmoid", "mish", "mul", "neg", "pow", "relu", "relu6",
+    "selu", "sigmoid", "silu", "sin", "sinh", "softplus", "softshrink", "softsign", "square",
+    "sub", "tanh", "tanhshrink", "to", "truediv",
+))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """The two layers around the neurons.
+
+    Parameters
+    ----------
+    incoming, outgoing : str
+        Names of the Linear layers in the model.
+    traced : bool
+        Whether ``forward`` was read; if not, the caller answers for it.
+    """
+
+    incoming: str
+    outgoing: str
+    traced: bool
+
+
+def find_wiring(model: nn.Module, layer: str, outgoing: str | None) -> Wiring:
+    """Find the Linear layer that reads the neurons of `layer`.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    layer : str
+        Name of the hidden Linear layer, as ``named_modules`` gives it.
+    outgoing : str or None
+        Name of the next Linear layer; needed only if ``forward`` cannot be traced.
+
+    Raises
+    ------
+    UsageError
+        There is no such layer, its neurons are not simply summed up by one next Linear layer, or
+        none was named and ``forward`` cannot be traced.
+    """
+    hidden = linear_of(model, layer)
+    found = _trace_outwards(model, layer, outgoing)
+    if found is not None and outgoing is not None and found != outgoing:
+        raise UsageError(
+            f"the outputs of {layer!r} are read by {found!r}, not by {outgoing!r}; leave outgoing "
+            "out or name that one"
+        )
+    name = found or outgoing
+    if name is None:
+        raise UsageError(
+            f"the forward of this {type(model).__name__} cannot be traced, so the layer that reads "
+            f"{layer!r} is not known; name it with outgoing="
+        )
+    reader = linear_of(model, name)
+    if name == layer or reader.in_features != hidden.out_features:
+        raise UsageError(
+            f"{name!r} reads {reader.in_features} numbers and {layer!r} has {hidden.out_features} "
+            "neurons; expected a Linear layer that reads the neurons one by one"
+        )
+    for end in (layer, name):
+        _refuse_ties(model, end)
+    return Wiring(layer, name, traced=found is not None)
+
+
+def linear_of(model: nn.Module, name: str) -> nn.Linear:
+    """Return the Linear layer of that name.
+
+    Raises
+    ------
+    UsageError
+        There is none, or it is something else; the message lists those that are.
+    """
+    from momentc.learn.weighted_linear import WeightedLinear
+
+    try:
+        module = model.get_submodule(name) if name else None
+    except AttributeError:
+        module = None
+    if module is None:
+        names = [key for key, part in model.named_modules() if isinstance(part, nn.Linear) and key]
+        listed = ", ".join(repr(key) for key in names[:20]) or "none"
+        raise UsageError(f"the model has no layer {name!r}; its Linear layers: {listed}")
+    if type(module) not in {nn.Linear, WeightedLinear} or "weight" not in module._parameters:
+        raise UsageError(
+            f"{name!r} is a {type(module).__name__}; expected a plain torch.nn.Linear. Neurons of "
+            "convolutions, attention, recurrent, quantized or re-parametrized layers are no "
+            "objects that momentc can take apart"
+        )
+    assert isinstance(module, nn.Linear)
+    return module
+
+
+def _refuse_ties(model: nn.Module, layer: str) -> None:
+    """A parameter that another layer uses too cannot lose rows."""
+    own = dict(linear_of(model, layer).named_parameters())
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        for end, mine in own.items():
+            if parameter is mine and name != f"{layer}.{end}":
+                raise UsageError(
+                    f"the {end} of {layer!r} is tied to {name!r}; its neurons are not its own"
+                )
+
+
+def _trace_outwards(model: nn.Module, layer: str, outgoing: str | None) -> str | None:
+    """Return the name of the reader; None if a forward on the way cannot be traced."""
+    outer = layer
+    while outer:
+        outer = outer.rpartition(".")[0]
+        prefix = f"{outer}." if outer else ""
+        root = model.get_submodule(outer)
+        graph = _trace(root, layer.removeprefix(prefix), (outgoing or "").removeprefix(prefix))
+        if graph is None:
+            return None
+        found = _follow(graph, root, prefix, layer.removeprefix(prefix))
+        if found is not None:
+            return prefix + found
+    raise UsageError(
+        f"the outputs of {layer!r} are outputs of the model; its neurons are not summed up by a "
+        "next Linear layer"
+    )
+
+
+class _PathTracer(fx.Tracer):
+    """Looks only into the modules that hold one of the two layers, and into nn.Sequential."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self._names = names
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Tell whether a module counts as one step."""
+        holds = any(name.startswith(f"{module_qualified_name}.") for name in self._names)
+        return not (holds or isinstance(m, nn.Sequential))
+
+
+def _trace(root: nn.Module, layer: str, outgoing: str) -> fx.Graph | None:
+    if type(root).forward in {nn.Module.forward, nn.ModuleList.forward, nn.ModuleDict.forward}:
+        # A container without a forward of its own: whoever holds it calls its modules.
+        return fx.Graph()
+    try:
+        return _PathTracer((layer, outgoing)).trace(root, concrete_args=_defaults(root))
+    except Exception:  # whatever the user's code does with a stand-in for a tensor
+        return None
+
+
+def _defaults(root: nn.Module) -> dict[str, Any]:
+    """Arguments of forward with a default: a stand-in would take the branch of "is not None"."""
+    parameters = inspect.signature(root.forward).parameters.values()
+    return {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.default is not inspect.Parameter.empty
+    }
+
+
+def _follow(graph: fx.Graph, root: nn.Module, prefix: str, layer: str) -> str | None:
+    """Follow the outputs of `layer` through the graph to the one Linear layer that reads them.
+
+    Returns
+    -------
+    str or None
+        Its name within `root`; None if they leave `root`.
+    """
+    shown = prefix + layer
+    if not len(graph.nodes):
+        return None
+    calls = [node for node in graph.nodes if node.op == "call_module" and node.target == layer]
+    if len(calls) != 1:
+        raise UsageError(
+            f"{shown!r} is called {len(calls)} times by forward, expected once: its neurons are "
+            "not summed up by one next layer"
+        )
+    neurons = {calls[0]}
+    found: str | None = None
+    for node in graph.nodes:
+        from_neurons = [value for value in node.all_input_nodes if value in neurons]
+        if not from_neurons or node in neurons:
+            continue
+        if node.op == "output":
+            if found is not None:
+                raise UsageError(f"the outputs of {shown!r} are read by {found!r} and returned too")
+            return None
+        others = [value for value in node.all_input_nodes if value not in neurons]
+        if node.op == "call_module" and not others:
+            target = str(node.target)
+            module = root.get_submodule(target)
+            if isinstance(module, nn.Linear):
+                if found is not None:
+                    raise UsageError(
+                        f"the outputs of {shown!r} are read by {prefix + found!r} and by "
+                        f"{prefix + target!r}; expected one next Linear layer"
+                    )
+                if sum(other.target == target for other in graph.nodes) != 1:
+                    raise UsageError(f"{prefix + target!r} is called more than once by forward")
+                found = target
+                continue
+            if _is_elementwise(module):
+                neurons.add(node)
+                continue
+            what = f"{prefix + target!r} ({type(module).__name__})"
+        else:
+            name = str(getattr(node.target, "__name__", node.target))
+            if not others and name in ELEMENTWISE_NAMES:
+                neurons.add(node)
+                continue
+            what = f"{name!r}" + (" with another tensor" if others else "")
+        raise UsageError(
+            f"between {shown!r} and the next Linear layer stands {what}, which does not treat "
+            "each neuron alone and all alike. Only an activation may stand there (Linear, "
+            "activation, Linear); normalise before or after instead"
+        )
+    if found is None:
+        raise UsageError(f"nothing in forward reads the outputs of {shown!r}")
+    return found
+
+
+def _is_elementwise(module: nn.Module) -> bool:
+    """Whether a module treats each number alone and all alike."""
+    if type(module) in ELEMENTWISE_MODULES:
+        return True
+    if type(module) is nn.PReLU:
+        return module.num_parameters == 1  # else each neuron has a slope of its own
+    if any(True for _ in module.parameters()) or any(True for _ in module.buffers()):
+        return False
+    return _acts_elementwise(module)
+
+
+def _acts_elementwise(module: nn.Module) -> bool:
+    """Try an unknown module without parameters on numbers.
+
+    Each column of its output must depend on the same column of the input alone, and all columns by
+    the same function: a permutation of the columns commutes with it, and so does leaving out one.
+    """
+    values = torch.linspace(-2.0, 2.0, 21).reshape(3, 7)
+    order = torch.tensor([3, 0, 6, 2, 5, 1])
+    try:
+        with torch.no_grad():
+            whole, part = module(values), module(values[:, order])
+        return whole.shape == values.shape and torch.equal(whole[:, order], part)
+    except Exception:  # it wants other shapes: not a function of single numbers
+        return False

@@ -1,0 +1,263 @@
+"""Layers: the network computes the same, and trains as its original (Theorem 5)."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from momentc.errors import InputError, RequestError, UsageError
+from momentc.learn import WeightedLinear, compress_layer, fold
+from momentc.learn.layers import Mode
+
+Optimizers = Callable[[nn.Module], torch.optim.Optimizer]
+
+OPTIMIZERS: dict[str, Optimizers] = {
+    "sgd": lambda model: torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9),
+    "decay": lambda model: torch.optim.SGD(model.parameters(), lr=1e-3, weight_decay=0.1),
+    "adamw": lambda model: torch.optim.AdamW(model.parameters(), lr=1e-3),
+    "adagrad": lambda model: torch.optim.Adagrad(model.parameters(), lr=1e-2),
+}
+
+
+def network(width: int = 1200, *, seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(2, width), nn.Tanh(), nn.Linear(width, 1)).double()
+
+
+def linear(model: nn.Module, name: str) -> nn.Linear:
+    found = model.get_submodule(name)
+    assert isinstance(found, nn.Linear)
+    return found
+
+
+def batch(seed: int = 5) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    x = 2.0 * torch.rand(64, 2, generator=generator, dtype=torch.float64) - 1.0
+    return x, torch.sin(4.0 * x.sum(1, keepdim=True))
+
+
+def train(model: nn.Module, optimizers: Optimizers, steps: int) -> list[Tensor]:
+    """Outputs on one batch after each step on others."""
+    optimizer = optimizers(model)
+    shown, _ = batch()
+    seen = []
+    for step in range(steps):
+        x, y = batch(100 + step)
+        optimizer.zero_grad()
+        ((model(x) - y) ** 2).mean().backward()
+        optimizer.step()
+        seen.append(model(shown).detach())
+    return seen
+
+
+def apart(a: Tensor, b: Tensor) -> float:
+    return float((a.detach() - b.detach()).abs().max())
+
+
+@pytest.mark.parametrize("mode", ["folded", "dynamic"])
+def test_the_output_is_kept(mode: Mode) -> None:
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    x, _ = batch()
+    small = compress_layer(model, "0", k=5, target=300, mode=mode)
+    assert (small.module(x) - model(x)).abs().max() < 0.02 * model(x).abs().max()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert (small.layer, small.outgoing) == ("0", "2")
+    assert len(small.weights) == len(small.index) == 300
+    assert float(small.weights.sum()) == pytest.approx(1200.0)
+    hidden, reader = linear(small.module, "0"), linear(small.module, "2")
+    assert torch.equal(hidden.weight, linear(model, "0").weight[small.index])
+    assert torch.equal(hidden.bias, linear(model, "0").bias[small.index])
+    kept = linear(model, "2").weight[:, small.index]
+    assert torch.equal(reader.weight, kept * small.weights if mode == "folded" else kept)
+
+
+def test_polynomial_networks_are_exact() -> None:
+    """v (w x + b)^2 is a polynomial of degree 3 in a neuron: order 3 keeps it, order 2 not."""
+
+    class Square(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * x
+
+    model = network()
+    model[1] = Square()
+    x, _ = batch()
+    miss = [
+        apart(compress_layer(model, "0", k, 300, effort="low").module(x), model(x)) for k in (2, 3)
+    ]
+    assert miss[0] > 1e-5
+    assert miss[1] < 1e-11
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_weights_of_one_change_no_bit_of_the_training(name: str, bias: bool) -> None:
+    model = nn.Sequential(nn.Linear(2, 50, bias=bias), nn.ReLU(), nn.Linear(50, 3, bias=bias))
+    small = compress_layer(model, "0", k=2, target=50, mode="dynamic")
+    assert isinstance(small.module.get_submodule("0"), WeightedLinear)
+    assert torch.equal(small.weights, torch.ones(50, dtype=torch.float64))
+
+    def steps(net: nn.Module) -> list[Tensor]:
+        optimizer = OPTIMIZERS[name](net)
+        for step in range(20):
+            x, y = batch(step)
+            optimizer.zero_grad()
+            ((net(x.float()) - y.float()) ** 2).mean().backward()
+            optimizer.step()
+        return [value.detach() for value in net.parameters()]
+
+    assert all(torch.equal(a, b) for a, b in zip(steps(small.module), steps(model), strict=True))
+
+
+def test_a_neuron_that_stands_for_its_copies_moves_as_they_do() -> None:
+    """Every neuron of the wide network three times: the narrow one is the same, exactly so."""
+    narrow = network(30)
+    wide = network(90)
+    with torch.no_grad():
+        linear(wide, "0").weight.copy_(linear(narrow, "0").weight.repeat(3, 1))
+        linear(wide, "0").bias.copy_(linear(narrow, "0").bias.repeat(3))
+        linear(wide, "2").weight.copy_(linear(narrow, "2").weight.repeat(1, 3))
+    small = compress_layer(wide, "0", k=1, target=30, mode="dynamic")
+    assert torch.allclose(small.weights, torch.tensor(3.0, dtype=torch.float64))
+    for optimizers in OPTIMIZERS.values():
+        followed = train(copy.deepcopy(small.module), optimizers, 30)
+        original = train(copy.deepcopy(wide), optimizers, 30)
+        for a, b in zip(followed, original, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
+def test_folded_weights_train_another_way() -> None:
+    """So the test above sees the gradients' scale: plain SGD on folded weights goes elsewhere."""
+    model = network()
+    original = train(copy.deepcopy(model), OPTIMIZERS["sgd"], 3)
+    gaps = {}
+    modes: list[Mode] = ["dynamic", "folded"]
+    for mode in modes:
+        small = compress_layer(model, "0", k=5, target=300, mode=mode).module
+        followed = train(small, OPTIMIZERS["sgd"], 3)
+        gaps[mode] = apart(followed[-1], original[-1])
+    assert gaps["dynamic"] < 0.01 * gaps["folded"]
+
+
+@pytest.mark.parametrize("name", ["sgd", "decay"])
+def test_training_follows_more_closely_with_k(name: str) -> None:
+    """Theorem 5: the trained outputs differ by the error of order k + 1, from the first step."""
+    model = network()
+    original = train(copy.deepcopy(model), OPTIMIZERS[name], 5)
+    gaps = []
+    for k in (1, 3, 5):
+        small = compress_layer(model, "0", k, 300, mode="dynamic", effort="low").module
+        followed = train(small, OPTIMIZERS[name], 5)
+        gaps.append([apart(a, b) for a, b in zip(followed, original, strict=True)])
+    for step in (0, 4):
+        assert gaps[1][step] < 0.5 * gaps[0][step]
+        assert gaps[2][step] < 0.5 * gaps[1][step]
+
+
+def test_adam_follows_better_than_a_random_part() -> None:
+    """Its first step is the sign of the gradient, which jumps: less is gained than with SGD."""
+    model = network()
+    part = compress_layer(model, "0", k=5, target=300, mode="dynamic")
+    random = copy.deepcopy(part.module)
+    chosen = torch.randperm(1200)[:300]
+    with torch.no_grad():
+        linear(random, "0").weight.copy_(linear(model, "0").weight[chosen])
+        linear(random, "0").bias.copy_(linear(model, "0").bias[chosen])
+        linear(random, "2").weight.copy_(linear(model, "2").weight[:, chosen])
+        for c in random.buffers():
+            c.fill_(4.0)
+    original, followed, strayed = (
+        train(net, OPTIMIZERS["adamw"], 20)[-1] for net in (model, part.module, random)
+    )
+    assert apart(followed, original) < 0.1 * apart(strayed, original)
+
+
+def test_all_training_of_a_linear_network_is_exact_at_order_two() -> None:
+    """v and w go through linear maps, so sum v w x stays of degree 2 in the first (w, v)."""
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Linear(2, 900, bias=False), nn.Linear(900, 1, bias=False)).double()
+    original = train(copy.deepcopy(model), OPTIMIZERS["sgd"], 30)
+    gaps = []
+    for k in (1, 2):
+        small = compress_layer(model, "0", k, 60, mode="dynamic", effort="low").module
+        followed = train(small, OPTIMIZERS["sgd"], 30)
+        gaps.append(max(apart(a, b) for a, b in zip(followed, original, strict=True)))
+    assert gaps[0] > 1e-4
+    assert gaps[1] < 1e-12
+
+
+def test_copies_and_saved_states_keep_the_dynamics() -> None:
+    model = network()
+    small = compress_layer(model, "0", k=3, target=100, mode="dynamic").module
+    copied = copy.deepcopy(small)
+    again = compress_layer(model, "0", k=1, target=100, mode="dynamic").module
+    again.load_state_dict(small.state_dict())
+    wanted = train(small, OPTIMIZERS["sgd"], 3)
+    for other in (copied, again):
+        assert torch.equal(train(other, OPTIMIZERS["sgd"], 3)[-1], wanted[-1])
+
+
+def test_what_stands_before_the_layer_gets_the_gradient_of_the_whole() -> None:
+    """It belongs to the sum over all original neurons: no division by c there."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), *network()).double()
+    small = compress_layer(model, "2", k=5, target=300, mode="dynamic").module
+    x = torch.randn(16, 3, dtype=torch.float64)
+    for net in (model, small):
+        (net(x) ** 2).mean().backward()
+    wanted, found = (linear(net, "0").weight.grad for net in (model, small))
+    assert wanted is not None
+    # Divided by c it would be off by a factor of 4.
+    torch.testing.assert_close(found, wanted, rtol=0.1, atol=0.0)
+
+
+def test_a_layer_can_be_compressed_again_and_two_in_a_row() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(1, 400), nn.Tanh(), nn.Linear(400, 2), nn.Tanh(), nn.Linear(2, 1)
+    ).double()
+    x = torch.linspace(-1.0, 1.0, 20, dtype=torch.float64)[:, None]
+    first = compress_layer(model, "0", k=4, target=200, mode="dynamic")
+    again = compress_layer(first.module, "0", k=4, target=100, mode="dynamic")
+    assert float(again.weights.sum()) == pytest.approx(400.0)
+    both = compress_layer(again.module, "2", k=1, target=2, mode="dynamic")
+    plain = fold(both.module)
+    assert all(type(part) is not WeightedLinear for part in plain.modules())
+    assert apart(plain(x), both.module(x)) < 1e-14
+    for net in (first.module, again.module, both.module):
+        assert apart(net(x), model(x)) < 0.01
+    assert apart(first.module(x), model(x)) > 1e-9  # or nothing was compressed
+    refolded = compress_layer(again.module, "0", k=2, target=90, mode="folded").module
+    assert apart(refolded(x), model(x)) < 0.02
+    parts = [part for part in refolded.modules() if isinstance(part, WeightedLinear)]
+    assert all(part.c_in is None and part.c_out is None for part in parts)
+
+
+def test_frozen_parameters_stay_frozen() -> None:
+    model = network(100)
+    linear(model, "0").weight.requires_grad_(False)
+    model.eval()
+    modes: list[Mode] = ["folded", "dynamic"]
+    for mode in modes:
+        small = compress_layer(model, "0", k=2, target=50, mode=mode).module
+        hidden = linear(small, "0")
+        assert not hidden.weight.requires_grad
+        assert hidden.bias.requires_grad
+        assert not any(part.training for part in small.modules())
+
+
+def test_misuse_is_named() -> None:
+    model = network(100)
+    with pytest.raises(RequestError, match=r"2 inputs, a bias and 1 outputs, m = 4 .*= 126"):
+        compress_layer(model, "0", k=5, target=90)
+    wide = nn.Sequential(nn.Linear(784, 2000), nn.ReLU(), nn.Linear(2000, 10))
+    with pytest.raises(RequestError, match="784 inputs, a bias and 10 outputs, m = 795"):
+        compress_layer(wide, "0", k=2, target=1000)
+    with pytest.raises(UsageError, match="mode must be one of folded, dynamic"):
+        compress_layer(model, "0", k=2, target=50, mode="frozen")  # type: ignore[arg-type]
+    with torch.no_grad():
+        linear(model, "0").weight[3, 1] = float("inf")
+    with pytest.raises(InputError):
+        compress_layer(model, "0", k=2, target=50)
