@@ -204,8 +204,8 @@ class CellStore:
             [np.arange(count) + cell * self.cell_rows for cell, count in enumerate(self.count)]
         ).astype(np.int64)
         return {
-            "count": self.count,
-            "settled": self.settled,
+            "count": self.count.copy(),
+            "settled": self.settled.copy(),
             "local": self.local[places],
             "weights": self.weights[places],
             "index": self.index[places],

@@ -29,6 +29,9 @@ BLOCK_ROW_BYTES: Final = 72
 LEFT_COPIES: Final = 5
 LEFT_ROW_BYTES: Final = 128
 
+# A checkpoint copies the largest array of the cells, half full on average.
+CHECKPOINTED: Final = 1.35
+
 # Features and tableaus of the groups that are worked on at a time, in units of N x N numbers.
 TABLEAUS: Final = 16
 
@@ -101,17 +104,20 @@ def plan_stream(
     left_bytes = left * (LEFT_COPIES * 8 * n_variables + LEFT_ROW_BYTES + 2 * n_raw)
     fixed = block + TABLEAUS * 8 * n_moments**2
     sample = max(LEAST_SAMPLE, SAMPLE_ROWS_A_CELL * n_cells)
-    least = fixed + max(n_cells * LEAST_CELL * n_moments * slot + left * n_raw, left_bytes)
-    if least > budget:
+
+    def memory(slots: int) -> int:
+        return fixed + max(int(CHECKPOINTED * slots * slot), left_bytes)
+
+    least = n_cells * LEAST_CELL * n_moments
+    if memory(least) > budget:
         raise MemoryBudgetError(
             f"{n_cells} cells for {target} points with {n_moments} moments need about "
-            f"{least / 2**20:,.0f} MiB of memory besides the libraries, the budget leaves "
+            f"{memory(least) / 2**20:,.0f} MiB of memory besides the libraries, the budget leaves "
             f"{max(budget, 0) / 2**20:,.0f} MiB; allow more with --memory, or give a smaller "
             "target or k"
         )
-    # A checkpoint copies the largest array of the cells, half full on average.
     free = budget - fixed - sample * (row_bytes + 24 * n_variables)
-    slots = max(n_cells * LEAST_CELL * n_moments, int(free / (1.35 * slot)))
+    slots = max(least, int(free / (CHECKPOINTED * slot)))
     slots = min(slots, n_cells * MOST_CELL * n_moments)
     return StreamPlan(
         n_cells=n_cells,
@@ -119,5 +125,5 @@ def plan_stream(
         block_rows=block_rows,
         sample_rows=sample,
         left=left,
-        memory=fixed + max(int(slots * slot * 1.35), left_bytes),
+        memory=memory(slots),
     )

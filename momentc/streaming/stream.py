@@ -143,13 +143,17 @@ class CellStream:
         VerificationError
             If a full cell cannot be reduced within the tolerance.
         """
+        setting = self.setting
+        scaled = np.ldexp(weights, -setting.exponent)
+        felt = scaled > 0.0
+        if not felt.all():
+            # Weights below 1e-308 of the largest: nothing of them is left beside it.
+            points, scaled, index, raw = points[felt], scaled[felt], index[felt], raw[felt]
         n = len(points)
         if n == 0:
             return
-        setting = self.setting
         local = np.empty((n, setting.frame.rank))
         cells = np.empty(n, dtype=np.int64)
-        scaled = np.ldexp(weights, -setting.exponent)
 
         def take_in(start: int) -> tuple[Extent, Moments]:
             rows = slice(start, start + TASK_ROWS)
@@ -197,6 +201,7 @@ class CellStream:
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Go on from the state of another stream with the same setting and plan."""
         self._store.restore(arrays)
+        self.moments = self.extent = None
         if "moments" in arrays:
             plan = product_plan(self.setting.frame.rank, self.setting.compared)
             high, low = arrays["moments"]
