@@ -23,7 +23,13 @@ from momentc.io.lock import (
     write_all,
 )
 
-__all__ = ["output_lock", "probe_output", "write_bytes_atomic", "write_text_atomic"]
+__all__ = [
+    "output_lock",
+    "probe_output",
+    "sync_folder",
+    "write_bytes_atomic",
+    "write_text_atomic",
+]
 
 PROBE_BYTES = 4096
 """Written once before computing starts: a full disk or an exhausted quota shows on the first
@@ -119,7 +125,7 @@ def write_bytes_atomic(
             with output_errors(path):
                 partial.replace(target)
         with output_errors(path):
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
 
 
 def _checked_target(path: str | Path, *, force: bool, inputs: Sequence[Path]) -> Path | None:
@@ -198,7 +204,7 @@ def _read_back(partial: Path) -> bytes:
     return partial.read_bytes()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the new name itself survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -196,7 +196,7 @@ def removed_on_error(partial: Path) -> Iterator[None]:
         raise
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
     """Write all bytes: one call of the system may take fewer."""
     view = memoryview(data)
     while view:
