@@ -5,6 +5,7 @@ Three arrays and one JSON text, in two containers:
 - ``c``: float64 (n,), the weights
 - ``w``: (n, m) in the input's dtype, the points
 - ``index``: int64 (n,), their row numbers in the input
+- further arrays, if there are any, such as those of a part of a sharded run
 - ``momentc`` (HDF5: attribute of the root) or ``momentc.json`` (.npz: member): the metadata, with
   ``format_version`` and ``checksum``
 
@@ -17,7 +18,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import Any
@@ -31,11 +32,20 @@ from momentc.io.hdf5_links import load_h5py
 from momentc.io.location import SNIFF_BYTES, FileFormat, sniff
 from momentc.io.npy import array_from_bytes, printable_reason
 from momentc.io.npz import zip_errors
+from momentc.io.result_arrays import (
+    array_from_member,
+    canonical,
+    canonical_extra,
+    extra_digests,
+    require_extra_name,
+    update_digest,
+)
 from momentc.weighted import WeightedSet
 
 __all__ = [
     "FORMAT_VERSION",
     "decode_result",
+    "decode_with_extra",
     "encode_result",
     "is_result_file",
     "is_result_members",
@@ -52,11 +62,16 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 HDF5_VERSIONS = ("v110", "v110")
 """Readable since HDF5 1.10 (2016), and written alike by every later library. Its object headers
 carry checksums of their own."""
-LONGDOUBLE_BYTES = 10
-"""Bytes of an x86 long double that mean something; the rest of its 16 is whatever was in memory."""
+EXTRA = "extra"
+"""Key of the metadata that has the digests of further arrays by name. The checksum covers it, and
+so them; a reader that does not know the key finds a result that is whole without them."""
 
 
-def seal(result: WeightedSet, metadata: dict[str, Any]) -> tuple[WeightedSet, dict[str, Any]]:
+def seal(
+    result: WeightedSet,
+    metadata: dict[str, Any],
+    extra: Mapping[str, NDArray[Any]] | None = None,
+) -> tuple[WeightedSet, dict[str, Any]]:
     """Bring a result into the form that is written, and add version and checksum.
 
     Parameters
@@ -66,6 +81,8 @@ def seal(result: WeightedSet, metadata: dict[str, Any]) -> tuple[WeightedSet, di
     metadata : dict
         Anything that JSON can hold; numpy scalars and arrays, paths and tuples are converted. No
         NaN and no infinity.
+    extra : dict of str to ndarray, optional
+        Further arrays, whose digests go into the metadata.
 
     Returns
     -------
@@ -77,30 +94,24 @@ def seal(result: WeightedSet, metadata: dict[str, Any]) -> tuple[WeightedSet, di
     Raises
     ------
     ValueError
-        The metadata hold something else, or the names that are added here.
+        The metadata hold something else, or the names that are added here; or see
+        `momentc.io.result_arrays.canonical_extra`.
     """
-    reserved = {"format_version", "checksum"} & set(metadata)
+    reserved = {"format_version", "checksum", EXTRA} & set(metadata)
     if reserved:
         raise ValueError(
             f"the metadata already hold {', '.join(sorted(reserved))}, which are added on writing"
         )
     written = WeightedSet(
-        _canonical(result.points),
+        canonical(result.points),
         np.ascontiguousarray(result.weights, dtype=np.float64),
         np.ascontiguousarray(result.index, dtype=np.int64),
     )
-    sealed: dict[str, Any] = json.loads(_json_text({**metadata, "format_version": FORMAT_VERSION}))
+    further = {EXTRA: extra_digests(canonical_extra(extra))} if extra else {}
+    text = _json_text({**metadata, **further, "format_version": FORMAT_VERSION})
+    sealed: dict[str, Any] = json.loads(text)
     sealed["checksum"] = _checksum(written, sealed)
     return written, sealed
-
-
-def _canonical(points: NDArray[Any]) -> NDArray[Any]:
-    """Return points in C order, with the unused bytes of long doubles set to zero."""
-    points = np.ascontiguousarray(points)
-    if points.dtype.kind == "f" and points.dtype.itemsize == 16:
-        points = points.copy()
-        points.view(np.uint8).reshape(-1, 16)[:, LONGDOUBLE_BYTES:] = 0
-    return points
 
 
 def _json_text(metadata: dict[str, Any]) -> str:
@@ -123,15 +134,19 @@ def _checksum(result: WeightedSet, metadata: dict[str, Any]) -> str:
     """Digest of the arrays (type, shape, bytes) and of the metadata without the checksum."""
     digest = hashlib.blake2b(digest_size=16)
     for name, array in zip(ARRAYS, (result.weights, result.points, result.index), strict=True):
-        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        digest.update(_canonical(array).tobytes())
+        update_digest(digest, name, array)
     digest.update(
         _json_text({key: value for key, value in metadata.items() if key != "checksum"}).encode()
     )
     return f"blake2b-128:{digest.hexdigest()}"
 
 
-def encode_result(result: WeightedSet, metadata: dict[str, Any], form: FileFormat) -> bytes:
+def encode_result(
+    result: WeightedSet,
+    metadata: dict[str, Any],
+    form: FileFormat,
+    extra: Mapping[str, NDArray[Any]] | None = None,
+) -> bytes:
     """Make the file.
 
     Parameters
@@ -142,6 +157,8 @@ def encode_result(result: WeightedSet, metadata: dict[str, Any], form: FileForma
         As `seal` returns it.
     form : {FileFormat.NPZ, FileFormat.HDF5}
         The container.
+    extra : dict of str to ndarray, optional
+        The further arrays that `seal` was given.
 
     Returns
     -------
@@ -149,6 +166,7 @@ def encode_result(result: WeightedSet, metadata: dict[str, Any], form: FileForma
     """
     text = _json_text(metadata).encode()
     arrays = dict(zip(ARRAYS, (result.weights, result.points, result.index), strict=True))
+    arrays.update(canonical_extra(extra))
     return _encode_hdf5(arrays, text) if form is FileFormat.HDF5 else _encode_npz(arrays, text)
 
 
@@ -200,6 +218,14 @@ def is_result_file(file: Any) -> bool:
 
 
 def decode_result(data: bytes, name: str) -> tuple[WeightedSet, dict[str, Any]]:
+    """Read a file of momentc, see `decode_with_extra`; further arrays are checked and left out."""
+    result, metadata, _ = decode_with_extra(data, name)
+    return result, metadata
+
+
+def decode_with_extra(
+    data: bytes, name: str
+) -> tuple[WeightedSet, dict[str, Any], dict[str, NDArray[Any]]]:
     """Read a file of momentc.
 
     Parameters
@@ -214,7 +240,9 @@ def decode_result(data: bytes, name: str) -> tuple[WeightedSet, dict[str, Any]]:
     result : WeightedSet
         As it was written, bit for bit.
     metadata : dict
-        With ``format_version`` and ``checksum``.
+        With ``format_version`` and ``checksum``, and ``extra`` if there are further arrays.
+    extra : dict of str to ndarray
+        The further arrays.
 
     Raises
     ------
@@ -237,7 +265,7 @@ def decode_result(data: bytes, name: str) -> tuple[WeightedSet, dict[str, Any]]:
             "install a newer momentc"
         )
     with _damage_noticed(name):
-        weights, points, index = arrays
+        weights, points, index = (arrays.pop(key) for key in ARRAYS)
         if (
             weights.dtype != np.float64
             or index.dtype != np.int64
@@ -249,8 +277,21 @@ def decode_result(data: bytes, name: str) -> tuple[WeightedSet, dict[str, Any]]:
         result = WeightedSet(points, weights, index)
         if _checksum(result, metadata) != checksum:
             raise ValueError("the content does not fit its checksum")
+        if extra_digests(arrays) != metadata.get(EXTRA, {}):
+            raise ValueError("a further array does not fit its checksum")
     metadata["checksum"] = checksum
-    return result, metadata
+    return result, metadata, arrays
+
+
+def _extra_names(text: bytes | str) -> list[str]:
+    """Names of the further arrays; none in a newer format, of which nothing is read."""
+    metadata = json.loads(text)
+    if metadata.get("format_version") != FORMAT_VERSION:
+        return []
+    names = list(metadata.get(EXTRA, {}))
+    for name in names:
+        require_extra_name(name)
+    return names
 
 
 @contextmanager
@@ -271,7 +312,7 @@ def _no_constant(name: str) -> object:
     raise ValueError(f"{name} in the metadata")
 
 
-def _decode_npz(data: bytes, name: str) -> tuple[list[NDArray[Any]], bytes | str]:
+def _decode_npz(data: bytes, name: str) -> tuple[dict[str, NDArray[Any]], bytes | str]:
     with zip_errors(name):
         archive = zipfile.ZipFile(io.BytesIO(data))
     with archive:
@@ -279,26 +320,28 @@ def _decode_npz(data: bytes, name: str) -> tuple[list[NDArray[Any]], bytes | str
             raise _not_a_result(name)
         with _damage_noticed(name), zip_errors(name):
             text = archive.read(MEMBER)
-            arrays = [
-                array_from_bytes(f"{name}:{key}", archive.read(f"{key}.npy"))[0].copy()
+            arrays = {
+                key: array_from_bytes(f"{name}:{key}", archive.read(f"{key}.npy"))[0].copy()
                 for key in ARRAYS
-            ]
+            }
+            for key in _extra_names(text):
+                arrays[key] = array_from_member(f"{name}:{key}", archive.read(f"{key}.npy"))
     return arrays, text
 
 
-def _decode_hdf5(data: bytes, name: str) -> tuple[list[NDArray[Any]], bytes | str]:
+def _decode_hdf5(data: bytes, name: str) -> tuple[dict[str, NDArray[Any]], bytes | str]:
     with open_hdf5(name, io.BytesIO(data)) as file:
         if not is_result_file(file):
             raise _not_a_result(name)
         with _damage_noticed(name):
             text = file.attrs[ATTRIBUTE]  # bytes, or str if another tool has copied the file
-            arrays = []
-            for key in ARRAYS:
+            arrays = {}
+            for key in (*ARRAYS, *_extra_names(text)):
                 dataset, _ = find_dataset(file, key, allow_external=False, name=name)
                 # The library would allocate whatever a damaged header declares.
                 if dataset.size * dataset.dtype.itemsize > len(data):
                     raise ValueError(f"{key} declares shape {dataset.shape}")
-                arrays.append(np.asarray(dataset[()]))
+                arrays[key] = np.asarray(dataset[()])
     return arrays, text
 
 

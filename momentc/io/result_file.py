@@ -1,16 +1,32 @@
 """Writing and reading momentc's own files; `momentc.io.result_bytes` says what is in them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from numpy.typing import NDArray
 
 from momentc.errors import InputError, OutputError, UsageError
 from momentc.io.atomic import write_bytes_atomic
 from momentc.io.location import HDF5_SUFFIXES, FileFormat, parse_location, printable
-from momentc.io.result_bytes import FORMAT_VERSION, decode_result, encode_result, seal
+from momentc.io.result_bytes import (
+    FORMAT_VERSION,
+    decode_result,
+    decode_with_extra,
+    encode_result,
+    seal,
+)
 from momentc.weighted import WeightedSet
 
-__all__ = ["FORMAT_VERSION", "output_format", "read_result", "write_result", "write_result_stream"]
+__all__ = [
+    "FORMAT_VERSION",
+    "output_format",
+    "read_extra",
+    "read_result",
+    "read_with_extra",
+    "write_result",
+    "write_result_stream",
+]
 
 Verify = Callable[[WeightedSet, dict[str, Any]], None]
 """Raises, usually `VerificationError`, if the result read back does not keep its promise."""
@@ -54,6 +70,7 @@ def write_result(
     force: bool,
     inputs: Sequence[Path],
     verify: Verify,
+    extra: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
     """Write a result, if what stands on the disk passes the check.
 
@@ -64,7 +81,8 @@ def write_result(
     result : WeightedSet
         Points in the input's own dtype.
     metadata : dict
-        What JSON can hold; ``format_version`` and ``checksum`` are added.
+        What JSON can hold; ``format_version`` and ``checksum`` are added, and ``extra`` if there
+        are further arrays.
     force : bool
         Replace an existing file (never an input).
     inputs : sequence of pathlib.Path
@@ -72,6 +90,8 @@ def write_result(
     verify : callable
         Called with set and metadata as read back from the disk, before the file gets its name. If
         it raises, nothing is written, and the old file, if any, stays.
+    extra : dict of str to ndarray, optional
+        Further arrays of real numbers, at least one dimension, named ``[a-z][a-z0-9_]*``.
 
     Raises
     ------
@@ -82,7 +102,7 @@ def write_result(
     VerificationError
         From `verify`, or the file does not have the content that it was given.
     """
-    data = encode_result(*seal(result, metadata), output_format(path))
+    data = encode_result(*seal(result, metadata, extra), output_format(path), extra)
     name = printable(str(path))
     write_bytes_atomic(
         path,
@@ -94,7 +114,12 @@ def write_result(
 
 
 def write_result_stream(
-    stream: BinaryIO, result: WeightedSet, metadata: dict[str, Any], *, verify: Verify
+    stream: BinaryIO,
+    result: WeightedSet,
+    metadata: dict[str, Any],
+    *,
+    verify: Verify,
+    extra: Mapping[str, NDArray[Any]] | None = None,
 ) -> None:
     """Write a result as .npz to a stream, such as the standard output.
 
@@ -102,7 +127,7 @@ def write_result_stream(
     ----------
     stream : binary file
         Open for writing; flushed, not closed.
-    result, metadata, verify
+    result, metadata, verify, extra
         As in `write_result`; `verify` sees what was read from the finished bytes, before the first
         of them is sent.
 
@@ -121,7 +146,7 @@ def write_result_stream(
         raise UsageError(
             "the output is a terminal, which cannot show binary data: send it to a file or a pipe"
         )
-    data = encode_result(*seal(result, metadata), FileFormat.NPZ)
+    data = encode_result(*seal(result, metadata, extra), FileFormat.NPZ, extra)
     verify(*decode_result(data, "<stdout>"))
     try:
         # An unbuffered stream may take less than it is given.
@@ -138,6 +163,19 @@ def write_result_stream(
 
 
 def read_result(location: str) -> tuple[WeightedSet, dict[str, Any]]:
+    """Read a file that momentc wrote; `read_with_extra` without the further arrays."""
+    result, metadata, _ = read_with_extra(location)
+    return result, metadata
+
+
+def read_extra(location: str) -> dict[str, NDArray[Any]]:
+    """Return only the further arrays of a file that momentc wrote; see `read_with_extra`."""
+    return read_with_extra(location)[2]
+
+
+def read_with_extra(
+    location: str,
+) -> tuple[WeightedSet, dict[str, Any], dict[str, NDArray[Any]]]:
     """Read a file that momentc wrote, and check that its content is what was written.
 
     Parameters
@@ -151,6 +189,8 @@ def read_result(location: str) -> tuple[WeightedSet, dict[str, Any]]:
         Bit for bit as written.
     metadata : dict
         The file's JSON.
+    extra : dict of str to ndarray
+        The further arrays by name, bit for bit; most files have none.
 
     Raises
     ------
@@ -170,4 +210,4 @@ def read_result(location: str) -> tuple[WeightedSet, dict[str, Any]]:
         data = place.path.read_bytes()
     except OSError as error:
         raise InputError(f"{place.name} cannot be read: {error.strerror}") from error
-    return decode_result(data, place.name)
+    return decode_with_extra(data, place.name)
