@@ -87,6 +87,9 @@ def product_plan(n_variables: int, order: int) -> ProductPlan:
     if n_variables == 0:
         zero = np.zeros(1, dtype=np.int64)
         first = np.concatenate([[0], np.ones(order + 1, dtype=np.int64)])
+        # Read-only as all plans are: other arrays would have the kernels compiled again.
+        for array in (zero, first):
+            array.setflags(write=False)
         return ProductPlan(0, order, zero[:, None][:, :0], zero, zero, zero, first)
     by_degree = [_compositions(degree, n_variables) for degree in range(order + 1)]
     exponents = np.concatenate(by_degree)
