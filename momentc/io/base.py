@@ -182,7 +182,7 @@ class SourceBase(ABC):
         stop = self.n_rows if stop is None else stop
         if not 0 <= start <= stop <= self.n_rows:
             raise ValueError(f"rows {start}..{stop} do not lie within 0..{self.n_rows}")
-        hasher = LeafHasher(self.n_rows, self.digests)
+        hasher = self._hasher()
         for begin, end in self._stretches(n_rows, start, stop):
             rows = self._read_unchanged(begin, end)
             # Before the yield, because the block then belongs to the caller.
@@ -190,6 +190,10 @@ class SourceBase(ABC):
                 hasher.add(begin, rows, self.weights_of(begin, end))
             for first in range(0, len(rows), n_rows):
                 yield begin + first, rows[first : first + n_rows]
+
+    def _hasher(self) -> LeafHasher:
+        """Return what hashes the leaves of a new pass."""
+        return LeafHasher(self.n_rows, self.digests)
 
     def _stretches(self, n_rows: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """Cut rows start..stop into reads, at borders that do not depend on `start`."""

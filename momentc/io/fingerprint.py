@@ -79,7 +79,9 @@ class LeafHasher:
         self._n_rows = n_rows
         self._size = leaf_rows(n_rows)
         self._digests = digests
+        # The leaf whose first rows have been hashed, up to row `_next`.
         self._open: hashlib.blake2b | None = None
+        self._next = 0
         self._weights: list[NDArray[np.float64]] = []
 
     def wants(self, start: int, stop: int) -> bool:
@@ -147,8 +149,12 @@ class LeafHasher:
             self._weights = []
             if leaf not in self._digests:
                 self._open = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        elif leaf in self._digests or start != self._next:
+            # Others have entered it meanwhile, or rows of it were not shown.
+            self._open = None
         if self._open is None:
             return
+        self._next = stop
         self._open.update(bytes_view(rows))
         if weights is not None:
             # A copy: the block belongs to others, who may change it before the leaf is whole.

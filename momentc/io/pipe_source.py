@@ -4,7 +4,7 @@ Everything else on a pipe is read whole, because the formats jump about in their
 cannot go back. The rows of a C-ordered .npy file, however, come one after the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError
 from momentc.io.base import SourceBase
+from momentc.io.fingerprint import LeafHasher
 from momentc.io.npy import NpyHeader, check_size
 from momentc.io.pipe import read_some
 
@@ -24,9 +25,9 @@ class PipeSource(SourceBase):
     """The rows of a .npy array that comes through a pipe.
 
     One pass of `blocks` from the first row to the last, or from any row on (those before it are
-    read and forgotten). `sample` gives the first rows, which are held until the pass comes to them.
-    After the last row, the rest of the pipe is read to its end, and `warnings` says if there was
-    any.
+    read, hashed where their digests are not known, and forgotten). `sample` gives the first rows,
+    which are held until the pass comes to them. After the last row, the rest of the pipe is read to
+    its end, and `warnings` says if there was any.
 
     Parameters
     ----------
@@ -62,6 +63,8 @@ class PipeSource(SourceBase):
         self._next_row = 0
         self._ahead = np.empty((0, self.n_columns), self.dtype)
         """Rows that a sample has read before the pass, from `_next_row` on."""
+        # One for all stretches: a leaf that is cut by two of them cannot be read again.
+        self._only_hasher = LeafHasher(self.n_rows, self.digests)
         if close is not None:
             self._closers.append(close)
 
@@ -88,12 +91,22 @@ class PipeSource(SourceBase):
             self._refuse("its fingerprint is known only when all of its rows have been read")
         return super().fingerprint()
 
-    def _read(self, start: int, stop: int) -> NDArray[Any]:
-        if start < self._next_row:
-            self._refuse(f"row {start} has gone by")
-        while self._next_row < start:
+    def blocks(
+        self, n_rows: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield (first row, raw rows) in order; see `Source.blocks`."""
+        if self._next_row < start <= self.n_rows:
             step = max(1, _READ_BYTES // self.row_bytes)
-            self._pass_on(min(start - self._next_row, step))
+            for _ in super().blocks(step, self._next_row, start):
+                pass
+        yield from super().blocks(n_rows, start, stop)
+
+    def _hasher(self) -> LeafHasher:
+        return self._only_hasher
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        if start != self._next_row:
+            self._refuse(f"row {start} has gone by")
         return self._pass_on(stop - start)
 
     def _pass_on(self, n_rows: int) -> NDArray[Any]:
