@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 # For the tests of momentc[learn]. The build for CPUs alone comes first: the one of the package
 # index brings several GB of CUDA libraries. Where the CPU index cannot be reached, pip says so and
-# takes what its own indexes have.
+# takes what its own indexes have. What torch itself needs comes with the tests' other packages.
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml
 	  { echo "momentc needs Python 3.11 or newer; say which: make PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 1 --timeout 30 \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --retries 1 \
 	  --extra-index-url $(TORCH_INDEX) '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $(STAMP)

@@ -8,6 +8,8 @@ from momentc.cli.bench import HELP as BENCH_HELP
 from momentc.cli.bench import bench
 from momentc.cli.compress import HELP as COMPRESS_HELP
 from momentc.cli.compress import compress
+from momentc.cli.compress_layer import HELP as LAYER_HELP
+from momentc.cli.compress_layer import compress_layer
 from momentc.cli.error_scan import HELP as SCAN_HELP
 from momentc.cli.error_scan import error_scan
 from momentc.cli.guard import GuardedGroup
@@ -79,6 +81,7 @@ COMMANDS = (
     ("error-scan", error_scan, SCAN_HELP, "Measure the error by order and target."),
     ("bench", bench, BENCH_HELP, "Measure time and memory."),
     ("info", info, INFO_HELP, "Say what a file holds."),
+    ("compress-layer", compress_layer, LAYER_HELP, "Make a layer of a network narrower."),
 )
 for _name, _function, _help, _short in COMMANDS:
     app.command(_name, help=_help, short_help=_short, context_settings=SETTINGS)(_function)

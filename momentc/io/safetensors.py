@@ -31,6 +31,9 @@ _EPSILON = {"F64": 2.0**-52, "F32": 2.0**-23, "F16": 2.0**-10, "BF16": 2.0**-7}
 _BF16_SHIFT = 16
 """A BF16 number is the upper half of a float32."""
 
+_PICKLE_MAGICS = (b"PK\x03\x04", *(bytes((0x80, protocol)) for protocol in range(2, 6)))
+"""First bytes of what torch.save writes, now (a zip archive) and in its older form."""
+
 _PREFIX_BYTES = 8
 _ALIGNMENT = 8
 """The data begin at a multiple of 8 bytes: the header is filled up with spaces."""
@@ -151,15 +154,15 @@ def decode_tensors(data: bytes, name: str) -> TensorFile:
             "checkpoints need the package safetensors, which is not installed: "
             "pip install 'momentc[learn]'"
         ) from error
-    if data.startswith(b"PK\x03\x04") or data.startswith(b"\x80"):
-        raise InputError(
-            f"{name} looks like a checkpoint of torch.save, which is a pickle. Loading one can run "
-            "code; convert it with safetensors.torch.save_file"
-        )
     deserialize: Callable[[bytes], Any] = safetensors.deserialize
     try:
         found = deserialize(data)
     except safetensors.SafetensorError as error:
+        if data.startswith(_PICKLE_MAGICS):
+            raise InputError(
+                f"{name} looks like a checkpoint of torch.save, which is a pickle. Loading one can "
+                "run code; where you trust it, convert it with safetensors.torch.save_file"
+            ) from error
         raise InputError(f"{name} is not a valid safetensors file: {error}") from error
     tensors = {
         key: StoredTensor(str(entry["dtype"]), tuple(entry["shape"]), bytes(entry["data"]))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.api import MomentCompressor
-from momentc.errors import RequestError
+from momentc.errors import InputError, RequestError
 from momentc.options import DEFAULT_TOLERANCE, Effort
 from momentc.pipeline import Compression
 
@@ -89,6 +89,13 @@ def reduce_objects(
         threads=threads,
         tolerance=tolerance,
     )
+    finite = np.isfinite(objects).all(axis=1)
+    if not finite.all():
+        rows = np.flatnonzero(~finite)
+        raise InputError(
+            f"{what}: number {rows[0]} holds NaN or infinity ({len(rows)} do in all, numbered from "
+            "0); leave them out or repair them first"
+        )
     try:
         return compressor.fit(objects, sample_weight=weights).result_
     except RequestError as error:
