@@ -17,6 +17,7 @@ from momentc.errors import InputError, UsageError
 from momentc.io.base import ArraySource
 from momentc.io.concat import ConcatSource
 from momentc.io.convert import float64_blocks, load_points
+from momentc.io.hdf5 import Hdf5Source
 from momentc.io.result_file import write_result
 from momentc.io.source import open_source, open_sources
 from momentc.weighted import WeightedSet
@@ -244,3 +245,25 @@ def test_too_many_files(monkeypatch: pytest.MonkeyPatch, message_of: Callable[..
     monkeypatch.setattr(Path, "open", refuse)
     message = message_of(InputError, lambda: open_sources(["a.npy", "a.npy"]))
     assert message.startswith("a.npy cannot be opened: Too many open files. Raise the limit")
+
+
+def test_reads_begin_at_the_chunks_of_each_file(
+    monkeypatch: pytest.MonkeyPatch, points: NDArray[np.float64]
+) -> None:
+    """A chunk that two reads share is unpacked twice."""
+    monkeypatch.setattr("momentc.io.hdf5.BLOCK_BYTES", 1)
+    for name, rows in (("a.h5", points[:350]), ("b.h5", points[350:])):
+        with h5py.File(name, "w") as file:
+            file.create_dataset("x", data=rows, chunks=(50 if name == "a.h5" else 60, 3))
+    starts: list[tuple[int, int]] = []
+    read = Hdf5Source._read
+
+    def noted(source: Hdf5Source, start: int, stop: int) -> NDArray[Any]:
+        starts.append((50 if source.n_rows == 350 else 60, start))
+        return read(source, start, stop)
+
+    monkeypatch.setattr(Hdf5Source, "_read", noted)
+    with open_sources(["a.h5", "b.h5"]) as source:
+        assert sum(len(rows) for _, rows in source.blocks(70)) == 1000
+    assert len(starts) > 10
+    assert all(start % chunk == 0 for chunk, start in starts)
