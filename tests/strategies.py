@@ -13,7 +13,16 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-__all__ = ["Case", "cases", "groupings", "matrices", "weighted_sets"]
+__all__ = [
+    "Case",
+    "StreamCase",
+    "cases",
+    "divisions",
+    "groupings",
+    "matrices",
+    "stream_cases",
+    "weighted_sets",
+]
 
 GENERAL_SHAPES = ("normal", "clustered", "curve", "heavy")
 SHAPES = (*GENERAL_SHAPES, "lattice", "binary")
@@ -120,6 +129,48 @@ def cases(
     least = math.comb(m + k, k)
     target = draw(st.integers(least, 3 * least), label="target")
     return Case(points, weights, k, target, draw(st.integers(0, 3), label="seed"))
+
+
+@dataclass(frozen=True)
+class StreamCase:
+    """A request for rows that pass by: a case, the rows of its sample, where its blocks end."""
+
+    case: Case
+    sample: NDArray[np.int64]
+    cuts: list[int]
+    n_cells: int
+
+
+@st.composite
+def divisions(draw: st.DrawFn, n_rows: int) -> list[int]:
+    """Draw where the blocks of a stream end; some are empty, some hold one row."""
+    cuts = draw(st.lists(st.integers(0, n_rows), max_size=5))
+    return sorted([*cuts, *(cut + 1 for cut in cuts[:1] if cut < n_rows)])
+
+
+@st.composite
+def stream_cases(draw: st.DrawFn, *, max_rows: int = 1200) -> StreamCase:
+    """Draw a request for a stream, of few moments, so that small buffers fill many times."""
+    case = draw(cases(max_moments=22, max_rows=max_rows))
+    points, n = case.points, len(case.points)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed of the sample"))
+    bend = draw(st.sampled_from(("none", "sorted", "far")), label="bend of the stream")
+    near = np.arange(n)
+    if bend == "sorted":
+        points = np.ascontiguousarray(points[np.argsort(points[:, 0], kind="stable")])
+    if bend == "far":  # a seventh of the rows, of which the sample knows nothing
+        points = points.copy()
+        points[::7] = points[0] + 100.0 * (points[::7] - points[0])
+        near = np.flatnonzero(near % 7) if n > 1 else near
+    sample = rng.permutation(near)[: max(len(near) // 2, 40)]
+    if np.any((np.ptp(points, axis=0) > 0.0) & (np.ptp(points[sample], axis=0) == 0.0)):
+        sample = np.arange(n)  # a column that varies does so in the sample
+    return StreamCase(
+        Case(points, case.weights, case.k, case.target, case.seed),
+        sample,
+        draw(divisions(n), label="ends of the blocks"),
+        draw(st.sampled_from((1, 2, 5, 40)), label="cells"),
+    )
 
 
 @st.composite

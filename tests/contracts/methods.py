@@ -15,9 +15,10 @@ from momentc.groups import Groups
 from momentc.hybrid import reduce_support
 from momentc.moments.multi_index import product_plan
 from momentc.options import CompressOptions, Effort
-from momentc.pipeline import compress_points
+from momentc.pipeline import compress_points, compress_stream
 from momentc.reduction.groups import reduce_groups
 from tests.strategies import Case
+from tests.streaming.streams import let_pass, new_stream, small_setting
 
 __all__ = ["METHODS", "Method", "Reduced"]
 
@@ -44,11 +45,14 @@ class Method:
         From a case to what came out.
     reaches_target : bool
         At most ``target`` points are kept (otherwise: at most N of every group).
+    sees_all_rows : bool
+        Together, that is: all of the target is used, and no more rows than that stay as they are.
     """
 
     name: str
     run: Callable[[Case], Reduced]
     reaches_target: bool
+    sees_all_rows: bool = True
 
 
 def in_frame(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -109,6 +113,23 @@ def pipeline(effort: Effort) -> Callable[[Case], Reduced]:
     return run
 
 
+def stream(case: Case) -> Reduced:
+    """Rows that pass by in blocks, of which small buffers keep few."""
+    rng = np.random.default_rng(case.seed)
+    n = len(case.points)
+    options = CompressOptions(case.k, case.target, case.seed, threads=1, effort="low")
+    setting = small_setting(case.points, case.weights, options)
+    cuts = np.sort(rng.integers(0, n + 1, 4)).tolist()
+    passed = new_stream(setting, 8 * case.points.shape[1])
+    let_pass(passed, case.points, case.weights, cuts)
+    passed.reduce()
+    result = compress_stream(passed, options)
+    assert result.ok, result.error
+    kept = result.support
+    rows = np.ascontiguousarray(kept.points).view(np.float64)
+    return Reduced(case.points, case.weights, rows, kept.weights, kept.index)
+
+
 def public(case: Case) -> Reduced:
     """The function that users call."""
     kept = momentc.compress(
@@ -119,10 +140,11 @@ def public(case: Case) -> Reduced:
 
 METHODS = (
     Method("one group", one_group, reaches_target=True),
-    Method("many groups", many_groups, reaches_target=False),
+    Method("many groups", many_groups, reaches_target=False, sees_all_rows=False),
     Method("reduce_support", hybrid, reaches_target=True),
     Method("low effort", pipeline("low"), reaches_target=True),
     Method("normal effort", pipeline("normal"), reaches_target=True),
     Method("high effort", pipeline("high"), reaches_target=True),
+    Method("stream", stream, reaches_target=True, sees_all_rows=False),
     Method("momentc.compress", public, reaches_target=True),
 )

@@ -138,3 +138,21 @@ def test_normalised_difference() -> None:
         index = tuple(exponents)
         exact = second[index] / second[0, 0] - first[index] / first[0, 0]
         assert found == pytest.approx(float(exact), abs=16 * EPS)
+
+
+@pytest.mark.parametrize("basis", ["monomial", "legendre"])
+@pytest.mark.parametrize("m", [0, 1, 3])
+def test_moments_up_to_an_order_come_first(m: int, basis: Literal["monomial", "legendre"]) -> None:
+    points, weights = points_and_weights(3000, m, 1)
+    moments = accumulate_moments(points, weights, 6, basis)
+    for order in range(7):
+        lower = moments.up_to(order)
+        alone = accumulate_moments(points, weights, order, basis)
+        assert lower.basis == basis
+        assert lower.plan.order == order
+        assert lower.plan.exponents.tolist() == alone.plan.exponents.tolist()
+        assert lower.mass == moments.mass
+        assert np.abs(lower.missing_in(alone)).max() <= 4 * EPS * moments.mass
+    same = moments.up_to(6)
+    assert same.high.tobytes() == moments.high.tobytes()
+    assert same.low.tobytes() == moments.low.tobytes()

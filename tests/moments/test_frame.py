@@ -1,17 +1,20 @@
 """The frame: centre, scale and affine rank, however the rows come."""
 
+import functools
 import itertools
+import math
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from momentc.errors import InputError
-from momentc.moments.frame import Frame, FrameFit, fit_frame
+from momentc.moments.frame import Extent, Frame, FrameFit, extent_of, fit_frame
 from tests import oracle
-from tests.strategies import weighted_sets
+from tests.strategies import divisions, weighted_sets
 
 Points = NDArray[np.float64]
 
@@ -166,3 +169,66 @@ def test_no_rows_are_refused() -> None:
 def test_the_frame_is_not_there_before_the_extent_is_closed() -> None:
     with pytest.raises(RuntimeError, match="close_extent"):
         FrameFit().frame()
+
+
+def assert_same_extent(found: Extent, whole: Extent, points: Points) -> None:
+    assert np.array_equal(found.low, whole.low)
+    assert np.array_equal(found.high, whole.high)
+    assert found.n_rows == whole.n_rows
+    assert found.mass == pytest.approx(whole.mass, rel=1e-14)
+    size = np.abs(points).max(axis=0)
+    assert np.all(np.abs(found.mean - whole.mean) <= 1e-13 * size)
+
+
+@given(data=weighted_sets(), cuts=st.data())
+def test_extents_of_parts_are_that_of_the_whole(
+    data: tuple[Points, Points], cuts: st.DataObject
+) -> None:
+    """Whichever is added to which: from the front, from the back, or in pairs."""
+    points, weights = data
+    edges = sorted({0, *cuts.draw(divisions(len(points))), len(points)})
+    parts = [extent_of(points[a:b], weights[a:b]) for a, b in itertools.pairwise(edges)]
+    whole = extent_of(points, weights)
+    forwards = functools.reduce(Extent.with_part, parts)
+    back = functools.reduce(Extent.with_part, reversed(parts))
+    while len(parts) > 1:
+        pairs = [a.with_part(b) for a, b in zip(parts[::2], parts[1::2], strict=False)]
+        parts = pairs + parts[2 * len(pairs) :]
+    for found in (forwards, back, *parts):
+        assert_same_extent(found, whole, points)
+
+
+@given(data=weighted_sets())
+def test_the_extent_is_what_it_says(data: tuple[Points, Points]) -> None:
+    points, weights = data
+    extent = extent_of(points, weights)
+    assert extent.n_rows == len(points)
+    assert np.array_equal(extent.low, points.min(axis=0))
+    assert np.array_equal(extent.high, points.max(axis=0))
+    assert extent.mass == pytest.approx(math.fsum(weights), rel=1e-14)
+    # Shares, because the weights may be 1e280 and the points 1e150.
+    mean = (weights / weights.max()) @ points / (weights / weights.max()).sum()
+    assert np.all(np.abs(extent.mean - mean) <= 1e-13 * np.abs(points).max(axis=0))
+
+
+@given(data=weighted_sets())
+def test_the_frame_of_an_extent_keeps_every_column_that_varies(
+    data: tuple[Points, Points],
+) -> None:
+    points, weights = data
+    frame = extent_of(points, weights).frame()
+    varies = np.ptp(points, axis=0) > 0.0
+    assert frame.columns.tolist() == np.flatnonzero(varies).tolist()
+    assert frame.constant == tuple(np.flatnonzero(~varies).tolist())
+    assert frame.dependent == ()
+    assert np.all(frame.scale > 0.0)
+    assert np.abs(frame.apply(points)).max(initial=0.0) <= 1.0 + 1e-15
+
+
+def test_a_part_far_away_moves_the_mean_by_its_mass() -> None:
+    near = extent_of(np.zeros((10, 1)), np.full(10, 0.3))
+    far = extent_of(np.full((1, 1), 1e8), np.array([1.0]))
+    both = near.with_part(far)
+    assert both.mean == pytest.approx([1e8 / 4.0], rel=1e-15)
+    assert (both.low[0], both.high[0], both.n_rows) == (0.0, 1e8, 11)
+    assert both.mass == pytest.approx(4.0, rel=1e-15)
