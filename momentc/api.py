@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from momentc.errors import UsageError, VerificationError
+from momentc.incremental import Accumulation
 from momentc.io import ArraySource, load_points
 from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
 from momentc.pipeline import Compression, compress_points
@@ -103,6 +104,7 @@ class MomentCompressor:
 
     compressed_: WeightedSet
     result_: Compression
+    _accumulation: Accumulation | None = None
 
     def __init__(
         self,
@@ -135,23 +137,97 @@ class MomentCompressor:
         ------
         As :func:`compress`.
         """
-        options = CompressOptions(
-            self.k, self.target, self.random_state, self.threads, self.tolerance, self.effort
-        )
         array = np.asarray(X)
+        self._accumulation = None
         with ArraySource(array, _as_weights(sample_weight)) as source:
             loaded = load_points(source)
-            result = compress_points(loaded.points, loaded.weights, options)
-            if not result.ok:
-                raise VerificationError(
-                    f"the moments of the result differ by {result.largest_error:.1e} in "
-                    f"the frame, more than the tolerance {self.tolerance:.1e}; a lower k or a "
-                    "larger target will do"
-                )
+            result = compress_points(loaded.points, loaded.weights, self._options())
+            self._require(result)
             index = loaded.index[result.support.index]
             self.compressed_ = WeightedSet(source.take(index), result.support.weights, index)
         self.result_ = result
         return self
+
+    def partial_fit(
+        self, X: ArrayLike, y: Any = None, sample_weight: ArrayLike | None = None
+    ) -> Self:
+        """Take in a batch of rows, in bounded memory; :meth:`finalize` gives the result.
+
+        Row numbers count on from batch to batch. The frame is that of the first batch, which
+        should be like the others.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in :meth:`fit`; all batches have the same columns and dtype.
+
+        Raises
+        ------
+        As :func:`compress`.
+        """
+        array = np.asarray(X)
+        with ArraySource(array, _as_weights(sample_weight)) as source:
+            loaded = load_points(source)
+            rows = source.take(loaded.index)
+        if self._accumulation is None:
+            self._accumulation = Accumulation(
+                self._options(), loaded.points, loaded.weights, rows.dtype
+            )
+        self._accumulation.add(rows, loaded.points, loaded.weights, loaded.index, len(array))
+        return self
+
+    def merge(self, other: "MomentCompressor") -> Self:
+        """Take in what another compressor has taken in by ``partial_fit``.
+
+        Its rows count on from the last one here, and the moments are those of all rows of both,
+        exactly.
+
+        Parameters
+        ----------
+        other : MomentCompressor
+            With the same k, target and effort. It is not changed.
+
+        Raises
+        ------
+        UsageError
+            One of the two has taken nothing in.
+        PartsError
+            They do not belong together.
+        """
+        if self._accumulation is None or other._accumulation is None:
+            raise UsageError("merge needs two compressors that have seen rows by partial_fit")
+        self._accumulation.merge(other._accumulation)
+        return self
+
+    def finalize(self) -> Self:
+        """Compress what ``partial_fit`` and ``merge`` have taken in; more may follow.
+
+        Raises
+        ------
+        UsageError
+            Nothing has been taken in.
+        RequestError, VerificationError
+        """
+        if self._accumulation is None:
+            raise UsageError("finalize() comes after partial_fit()")
+        result, kept = self._accumulation.compress()
+        self._require(result)
+        self.result_, self.compressed_ = result, kept
+        return self
+
+    def _options(self) -> CompressOptions:
+        return CompressOptions(
+            self.k, self.target, self.random_state, self.threads, self.tolerance, self.effort
+        )
+
+    def _require(self, result: Compression) -> None:
+        """Refuse a result that misses the tolerance."""
+        if not result.ok:
+            raise VerificationError(
+                f"the moments of the result differ by {result.largest_error:.1e} in the frame, "
+                f"more than the tolerance {self.tolerance:.1e}; a lower k or a larger target will "
+                "do"
+            )
 
 
 def verify_moments(

@@ -29,10 +29,24 @@ ALLOWED: dict[str, frozenset[str]] = {
     "cli": frozenset({"files", "study"}),
     # The measuring commands read and write files, and --k auto measures: files call the study,
     # which opens none itself.
-    "files": frozenset({"engine", "io", "learn", "panel", "pipeline", "study", "verification"}),
+    # Streams are set up here, from a sample of the input to the merge of its parts.
+    "files": frozenset(
+        {
+            "compression",
+            "engine",
+            "io",
+            "learn",
+            "moments",
+            "panel",
+            "pipeline",
+            "streaming",
+            "study",
+            "verification",
+        }
+    ),
     # Networks and training sets; only it knows torch. Its checkpoints are files, which io opens.
     "learn": frozenset({"api", "io", "pipeline"}),
-    "api": frozenset({"io", "pipeline", "verification"}),
+    "api": frozenset({"compression", "incremental", "io", "pipeline", "verification"}),
     # Besides whole compressions it runs baselines of its own, over processes, and checks them.
     "study": frozenset({"clustering", "engine", "moments", "panel", "pipeline", "verification"}),
     "verification": frozenset({"moments"}),
@@ -50,6 +64,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     ),
     # What a compression hands over, and the certificate.
     "compression": frozenset({"moments"}),
+    # Batches from memory, for the API.
+    "incremental": frozenset({"compression", "engine", "moments", "pipeline", "streaming"}),
     "streaming": frozenset({"clustering", "moments", "reduction"}),
     "hybrid": frozenset({"clustering", "reduction", "moments"}),
     "surplus": frozenset({"reduction", "moments", "panel"}),

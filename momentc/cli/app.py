@@ -15,6 +15,8 @@ from momentc.cli.error_scan import error_scan
 from momentc.cli.guard import GuardedGroup
 from momentc.cli.info import HELP as INFO_HELP
 from momentc.cli.info import info
+from momentc.cli.merge import HELP as MERGE_HELP
+from momentc.cli.merge import merge
 from momentc.cli.verify_moments import HELP as VERIFY_HELP
 from momentc.cli.verify_moments import verify_moments
 from momentc.version import __version__
@@ -26,6 +28,7 @@ Examples:
   momentc compress data.h5 --k 5 --target 1000     writes data.momentc.h5
   momentc verify-moments data.h5 data.momentc.h5   compares the moments, exit code 0 or 5
   momentc info data.momentc.h5                     says what a file holds
+  momentc merge parts/*.h5 --target 1000           merges the parts that --shard made
   momentc error-scan data.h5 --target 500,1000     measures the error by order and target
 
 Keep a few rows of an array, with new weights, so that all moments of the rows up to order k stay
@@ -78,6 +81,7 @@ def momentc(
 COMMANDS = (
     ("compress", compress, COMPRESS_HELP, "Keep a few rows, with weights, and all moments."),
     ("verify-moments", verify_moments, VERIFY_HELP, "Compare the moments of two files."),
+    ("merge", merge, MERGE_HELP, "Merge the parts that compress --shard made."),
     ("error-scan", error_scan, SCAN_HELP, "Measure the error by order and target."),
     ("bench", bench, BENCH_HELP, "Measure time and memory."),
     ("info", info, INFO_HELP, "Say what a file holds."),

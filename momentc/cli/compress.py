@@ -8,8 +8,9 @@ from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import prepare
 from momentc.cli.render import compression_facts, order_table, plan_facts
-from momentc.cli.text import one_line, parse_order, parse_size
-from momentc.errors import UsageError, VerificationError
+from momentc.cli.signals import signals_wait
+from momentc.cli.text import one_line, parse_order, parse_part, parse_size
+from momentc.errors import VerificationError
 
 __all__ = ["HELP", "compress"]
 
@@ -19,8 +20,13 @@ Examples:
   momentc compress data.h5:/grp/x -k 3 -n 500 --weights /grp/mass -o small.npz
   momentc compress data.h5 --k auto --target 1000
   cat x.npy | momentc compress - -k 3 -n 500 -o - > small.npz
+  momentc compress run-*.npy -k 3 -n 10000 -o all.h5 --memory 1G
+  momentc compress big.h5 --shard 3/16 -k 5 -n 8000 -o parts/
 
 Keep TARGET rows of INPUT, with weights, and all moments up to order K.
+
+Several INPUTs are read as one array. What does not fit into the memory budget is streamed: one
+pass, with checkpoints from which the same command goes on.
 
 The input is never changed. The moments are checked on what was written; if they miss the
 tolerance nothing is left and the exit code is 5.
@@ -31,11 +37,12 @@ STDOUT = "-"
 
 def compress(
     context: typer.Context,
-    location: Annotated[
-        str,
+    locations: Annotated[
+        list[str],
         typer.Argument(
-            metavar="INPUT",
-            help=".npy, .npz or .h5 file, file.h5:/dataset, or - for the standard input.",
+            metavar="INPUT...",
+            help=".npy, .npz or .h5 files, file.h5:/dataset, a quoted pattern as 'run-*.npy', or "
+            "- for the standard input.",
             show_default=False,
         ),
     ],
@@ -72,8 +79,8 @@ def compress(
             "--memory",
             "-M",
             metavar="SIZE",
-            help="Memory budget, as 500M, 4G or 4GiB; a run that needs more does not start. "
-            "Default: what is free.",
+            help="Memory budget, as 500M, 4G or 4GiB: rows that need more are streamed. "
+            "Default: half of what the process may use.",
         ),
     ] = None,
     seed: Annotated[
@@ -92,6 +99,23 @@ def compress(
     nan: opt.NanPolicy = "error",
     allow_lossy: opt.AllowLossy = False,
     allow_external: opt.AllowExternal = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Compress the I-th of N stretches of rows alone, I from 1: a part for merge.",
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        float,
+        typer.Option(
+            "--checkpoint-every",
+            metavar="SECONDS",
+            help="Time between checkpoints of a stream; one is also written when interrupted.",
+        ),
+    ] = 60.0,
+    restart: opt.Restart = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Read headers only; say what would be done and needed."),
@@ -129,15 +153,19 @@ def compress(
         as_json=as_json,
         result_on_stdout=output == STDOUT and not dry_run,
     )
-    _check_stdout(output, as_json=as_json, dry_run=dry_run)
+    if not dry_run:
+        opt.check_stdout(output, as_json=as_json)
     order = parse_order(k)
     threads = prepare(threads)
     from momentc.files.jobs import CompressJob, InputChoice
+    from momentc.files.names import expand_inputs
     from momentc.options import CompressOptions
 
+    location, *more = expand_inputs(locations)
     job = CompressJob(
         source=InputChoice(
             location=location,
+            more=tuple(more),
             dataset=dataset,
             weights=weights,
             columns=columns,
@@ -159,6 +187,9 @@ def compress(
         force=force,
         keep_going=keep_going,
         auto_order=order is None,
+        shard=None if shard is None else parse_part("--shard", shard),
+        checkpoint_every=checkpoint_every,
+        restart=restart,
     )
     if dry_run:
         from momentc.files.plan import plan_compress
@@ -171,7 +202,9 @@ def compress(
     from momentc.files.compress import compress_file
 
     with console.progress() as progress:
-        outcome = compress_file(job, progress=progress, began=console.began)
+        outcome = compress_file(
+            job, progress=progress, began=console.began, interruption=signals_wait
+        )
     for sentence in outcome.notes:
         console.note(sentence)
     for stage, seconds in outcome.content["stages"].items():
@@ -181,22 +214,4 @@ def compress(
         raise VerificationError(
             f"{one_line(str(outcome.output))}: written as --keep-going asks, but its moments miss "
             f"the tolerance {tolerance:.1e}; it is marked as not ok"
-        )
-
-
-def _check_stdout(output: str | None, *, as_json: bool, dry_run: bool) -> None:
-    """Stdout takes one thing at a time, and a terminal takes no binary data."""
-    if output != STDOUT or dry_run:
-        return
-    if as_json:
-        raise UsageError(
-            "--output - and --json both want the standard output; write the report to a file "
-            "with --report FILE"
-        )
-    import sys
-
-    if sys.stdout.isatty():
-        raise UsageError(
-            "the result is binary and the standard output is a terminal; name a file with "
-            "--output, or redirect: momentc compress ... -o - > small.npz"
         )

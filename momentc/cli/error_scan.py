@@ -9,6 +9,7 @@ from momentc.cli.console import Console
 from momentc.cli.environment import prepare_cells
 from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
 from momentc.cli.render_scan import scan_facts, scan_tables
+from momentc.cli.text import parse_part
 
 __all__ = ["HELP", "error_scan"]
 
@@ -177,7 +178,6 @@ def error_scan(
     from momentc.files.jobs import InputChoice
     from momentc.files.scan import error_scan as scan
     from momentc.files.study_jobs import ScanJob
-    from momentc.study.grid import parse_task
 
     source = None
     if location is not None:
@@ -208,7 +208,7 @@ def error_scan(
         max_error=max_error,
         output=output,
         plot=plot,
-        task=None if task is None else parse_task(task),
+        task=None if task is None else parse_part("--task", task),
         processes=processes,
         force=force,
         restart=restart,

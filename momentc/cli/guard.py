@@ -43,10 +43,10 @@ class GuardedGroup(TyperGroup):
             _discard_output()
             raise typer.Exit(EXIT_BROKEN_PIPE) from error
         except KeyboardInterrupt as error:
-            _say("interrupted")
+            _say(_with_notes("interrupted", error))
             raise typer.Exit(EXIT_INTERRUPTED) from error
         except Terminated as error:
-            _say("terminated")
+            _say(_with_notes("terminated", error))
             raise typer.Exit(EXIT_TERMINATED) from error
         except BaseException as error:
             raise typer.Exit(_report(error, verbose=bool(ctx.meta.get(VERBOSE)))) from error
@@ -119,6 +119,11 @@ def _report(error: BaseException, *, verbose: bool) -> int:
         "the same command with -v."
     )
     return EXIT_BUG
+
+
+def _with_notes(word: str, error: BaseException) -> str:
+    """Add what the work that was cut short left to say, such as where its checkpoint is."""
+    return "; ".join([word, *getattr(error, "__notes__", ())])
 
 
 def _say(message: str) -> None:

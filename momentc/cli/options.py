@@ -1,8 +1,11 @@
 """The options, each defined once: the same flag means the same thing in every command."""
 
+import sys
 from typing import Annotated
 
 import typer
+
+from momentc.errors import UsageError
 
 __all__ = [
     "AllowExternal",
@@ -21,6 +24,7 @@ __all__ = [
     "Tolerance",
     "Verbose",
     "Weights",
+    "check_stdout",
 ]
 
 Dataset = Annotated[
@@ -127,5 +131,28 @@ Force = Annotated[
 ]
 Restart = Annotated[
     bool,
-    typer.Option("--restart", help="Forget the finished cells beside the output; begin anew."),
+    typer.Option(
+        "--restart", help="Forget what an earlier run has finished (cells, checkpoint); begin anew."
+    ),
 ]
+
+
+def check_stdout(output: str | None, *, as_json: bool) -> None:
+    """Refuse what the standard output cannot take: two things at a time, or binary on a terminal.
+
+    Raises
+    ------
+    UsageError
+    """
+    if output != "-":
+        return
+    if as_json:
+        raise UsageError(
+            "--output - and --json both want the standard output; write the report to a file "
+            "with --report FILE"
+        )
+    if sys.stdout.isatty():
+        raise UsageError(
+            "the result is binary and the standard output is a terminal; name a file with "
+            "--output, or redirect: momentc ... -o - > small.npz"
+        )

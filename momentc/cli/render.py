@@ -68,6 +68,7 @@ def plan_facts(plan: "CompressPlan") -> Facts:
         ("columns", format_count(plan.n_columns)),
         ("moments", _planned_moments(plan)),
         ("memory", f"{format_bytes(plan.memory_needed)} of {format_bytes(plan.memory_budget)}"),
+        *_planned_stream(plan),
         ("passes", f"{plan.passes} over the input"),
         ("time", f"roughly {format_seconds(plan.seconds)}"),
         ("output", plan.output),
@@ -80,6 +81,28 @@ def plan_facts(plan: "CompressPlan") -> Facts:
         facts.append(
             ("note", "the target is below the number of moments: it will do only if columns depend")
         )
+    return facts
+
+
+def _planned_stream(plan: "CompressPlan") -> Facts:
+    """Say how a stream would be worked on; nothing where all rows are held in memory."""
+    if plan.stream is None:
+        return []
+    stream = plan.stream
+    cell_rows = format_count(stream.slots // stream.n_cells)
+    facts = [
+        (
+            "stream",
+            f"{format_count(stream.n_cells)} cells of {cell_rows} rows, blocks of "
+            f"{format_count(stream.block_rows)}, "
+            f"{format_count(stream.left)} points left for the last stages",
+        )
+    ]
+    start, stop = plan.rows
+    if stop - start < plan.n_rows:
+        facts.append(("rows", f"{format_count(start)} to {format_count(stop - 1)} of all"))
+    if plan.checkpoints:
+        facts.append(("checkpoints", "beside the output; the same command goes on from there"))
     return facts
 
 
@@ -108,7 +131,12 @@ def info_facts(content: dict[str, Any]) -> Facts:
     return [
         *facts,
         ("holds", f"a compressed array (momentc {content['momentc']})"),
-        ("made from", f"{made_from['name']}, {made_from['dtype']}, {made_from['fingerprint']}"),
+        (
+            "made from",
+            f"{made_from['name']}, {made_from['dtype']}, "
+            f"{made_from['fingerprint'] or 'fingerprint of the whole not known'}",
+        ),
+        *_part_rows(content),
         (
             "objects",
             f"{format_count(content['n_points'])} -> {format_count(content['n_kept'])}  "
@@ -122,6 +150,15 @@ def info_facts(content: dict[str, Any]) -> Facts:
         ("checksum", f"{content['checksum']} ok"),
         *(("note", note) for note in content["notes"]),
     ]
+
+
+def _part_rows(content: dict[str, Any]) -> Facts:
+    """Say which rows a part was made from; nothing of a whole result."""
+    part = content.get("part")
+    if part is None:
+        return []
+    rows = ", ".join(f"{format_count(a)} to {format_count(b - 1)}" for a, b in part["rows"])
+    return [("part", f"rows {rows} of {format_count(part['shape'][0])}")]
 
 
 def order_table(content: dict[str, Any]) -> Table | None:

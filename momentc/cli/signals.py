@@ -5,10 +5,12 @@ becomes an exception. SIGTERM by itself ends a Python process without running an
 """
 
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-__all__ = ["Terminated", "install_handlers"]
+__all__ = ["Terminated", "install_handlers", "signals_wait"]
 
 
 class Terminated(BaseException):
@@ -31,3 +33,36 @@ def install_handlers() -> None:
         signal.signal(signal.SIGINT, _on_interrupt)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _on_terminate)
+
+
+@contextmanager
+def signals_wait() -> Iterator[Callable[[], None]]:
+    """Hold signals back; yield a function that raises what has come.
+
+    So that a checkpoint is written of a whole state, never of one that a signal cut in two. Those
+    that came after the last look are raised at the end. A second one ends the process at once.
+    """
+    came: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        came.append(number)
+
+    def look() -> None:
+        if came:
+            (_on_interrupt if came[0] == signal.SIGINT else _on_terminate)(came.pop(0), None)
+
+    held = [
+        (number, own)
+        for number, own in ((signal.SIGINT, _on_interrupt), (signal.SIGTERM, _on_terminate))
+        if signal.getsignal(number) is own
+    ]
+    for number, _ in held:
+        signal.signal(number, note)
+    try:
+        yield look
+    finally:
+        for number, own in held:
+            if signal.getsignal(number) is note:
+                signal.signal(number, own)
+    look()

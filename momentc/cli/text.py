@@ -11,6 +11,7 @@ __all__ = [
     "format_seconds",
     "one_line",
     "parse_order",
+    "parse_part",
     "parse_size",
 ]
 
@@ -60,6 +61,28 @@ def parse_order(text: str) -> int | None:
         return int(text)
     except ValueError:
         raise UsageError(f"--k is {text!r}; expected a whole number, or auto") from None
+
+
+def parse_part(option: str, text: str) -> tuple[int, int]:
+    """Return (i, n) of ``i/n``: the i-th of n parts of a job, counted from 1.
+
+    Raises
+    ------
+    UsageError
+    """
+    first, _, second = text.partition("/")
+    if not (
+        first.isdecimal()
+        and second.isdecimal()
+        and len(second) <= 9
+        and 1 <= int(first) <= int(second)
+    ):
+        raise UsageError(
+            f"{option} is {text!r}; expected i/n with 1 <= i <= n, as 3/8 for the third of eight "
+            f"(an array job that counts from 1: {option} "
+            "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT)"
+        )
+    return int(first), int(second)
 
 
 def one_line(text: str) -> str:

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from momentc.errors import UsageError
-from momentc.options import DEFAULT_TOLERANCE, CompressOptions
+from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
 
-__all__ = ["CompressJob", "InputChoice", "JobReport", "VerifyJob"]
+__all__ = ["CompressJob", "InputChoice", "JobReport", "MergeJob", "VerifyJob"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class InputChoice:
         Accept numbers that float64 cannot hold exactly (integers beyond 2^53, float128).
     allow_external : bool
         Follow HDF5 links, storage and virtual datasets that lead to other files.
+    more : tuple of str
+        Further inputs, whose rows follow those of the first.
     """
 
     location: str
@@ -41,6 +43,7 @@ class InputChoice:
     nan: Literal["error", "drop"] = "error"
     allow_lossy: bool = False
     allow_external: bool = False
+    more: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the one choice that is a word."""
@@ -70,6 +73,12 @@ class CompressJob:
         Write the result even if the tolerance is not reached, marked as not ok.
     auto_order : bool
         Choose the order from measurements on the input; the options' own order does not count.
+    shard : (int, int), optional
+        Compress the i-th of n stretches of rows alone, i from 1, into a part for ``merge``.
+    checkpoint_every : float
+        Seconds between checkpoints of a stream.
+    restart : bool
+        Begin anew even if there is a checkpoint.
     """
 
     source: InputChoice
@@ -80,6 +89,49 @@ class CompressJob:
     force: bool = False
     keep_going: bool = False
     auto_order: bool = False
+    shard: tuple[int, int] | None = None
+    checkpoint_every: float = 60.0
+    restart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MergeJob:
+    """Merge the parts of a compression that was done in shards.
+
+    Parameters
+    ----------
+    parts : tuple of str
+        Files that ``--shard`` wrote, or merges of some of them, in any order.
+    target : int
+        Objects to keep.
+    k : int, optional
+        At most that of the parts, which is the default.
+    seed, threads : int
+    tolerance : float
+    effort : {'low', 'normal', 'high'}
+    output, report : str, optional
+        As for a compression. Default: named after the parts, beside them.
+    memory : int, optional
+        Budget in bytes.
+    force, keep_going : bool
+        As for a compression.
+    allow_missing : bool
+        Merge although rows are in no part, and say so in the result.
+    """
+
+    parts: tuple[str, ...]
+    target: int = 1000
+    k: int | None = None
+    seed: int = 0
+    threads: int = 0
+    tolerance: float = DEFAULT_TOLERANCE
+    effort: Effort = "normal"
+    output: str | None = None
+    report: str | None = None
+    memory: int | None = None
+    force: bool = False
+    keep_going: bool = False
+    allow_missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)

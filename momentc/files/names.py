@@ -1,12 +1,22 @@
 """Names of the files that a compression writes."""
 
+import glob
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from momentc.errors import UsageError
-from momentc.files.jobs import CompressJob
+from momentc.errors import InputError, UsageError
+from momentc.files.jobs import CompressJob, MergeJob
 
-__all__ = ["STDOUT", "output_of", "report_of"]
+__all__ = [
+    "STDOUT",
+    "expand_inputs",
+    "is_file_name",
+    "merged_output",
+    "output_of",
+    "report_beside",
+    "report_of",
+]
 
 STDOUT = "-"
 REPORT_SUFFIX = ".report.json"
@@ -22,11 +32,19 @@ def output_of(job: CompressJob) -> str:
     """
     from momentc.io.location import derived_output
 
-    if job.output is None:
-        return str(derived_output(job.source.location))
-    if not job.output:
+    if job.output is not None and not job.output:
         raise UsageError("--output is empty; expected a file name or - for the standard output")
-    return job.output
+    if job.shard is None:
+        return str(derived_output(job.source.location)) if job.output is None else job.output
+    if job.output is not None and not (job.output.endswith("/") or Path(job.output).is_dir()):
+        return job.output
+    # data.h5 -> data.part-03-of-16.h5, in the folder that was named.
+    number, n_parts = job.shard
+    name = derived_output(job.source.location)
+    stem = name.name.removesuffix(name.suffix).removesuffix(".momentc")
+    part = f"{stem}.part-{number:0{len(str(n_parts))}}-of-{n_parts}{name.suffix}"
+    folder = name.parent if job.output is None else Path(job.output)
+    return str(folder / part)
 
 
 def report_of(job: CompressJob) -> str | None:
@@ -36,11 +54,66 @@ def report_of(job: CompressJob) -> str | None:
     """
     if job.report is not None:
         return job.report
-    output = output_of(job)
-    if output == STDOUT:
+    return report_beside(output_of(job))
+
+
+def report_beside(output: str) -> str | None:
+    """Name of the report beside an output; None where there is no place beside it."""
+    if not is_file_name(output):
         return None
     path = Path(output)
-    with suppress(OSError):  # a name that cannot be: whoever writes it says so
-        if path.exists() and not path.is_file() and not path.is_dir():
-            return None  # a device or a pipe has no place beside it
     return str(path.with_name(path.stem + REPORT_SUFFIX))
+
+
+def merged_output(job: MergeJob) -> str:
+    """Name of the file that a merge writes: ``data.part-3-of-8.h5`` gives ``data.momentc.h5``.
+
+    Raises
+    ------
+    UsageError
+        No name was given, and the parts' names do not tell.
+    """
+    if job.output is not None:
+        if not job.output:
+            raise UsageError("--output is empty; expected a file name or - for the standard output")
+        return job.output
+    first = Path(job.parts[0])
+    stem, found, _ = first.name.rpartition(".part-")
+    if not found:
+        raise UsageError(
+            f"the output cannot be named after {first.name}; give a name with --output"
+        )
+    return str(first.with_name(f"{stem}.momentc{first.suffix}"))
+
+
+def is_file_name(output: str) -> bool:
+    """Whether an output is a file, with a place beside it: no stream, no device, no pipe."""
+    if output == STDOUT:
+        return False
+    path = Path(output)
+    with suppress(OSError):  # a name that cannot be: whoever writes it says so
+        return not path.exists() or path.is_file() or path.is_dir()
+    return True
+
+
+def expand_inputs(locations: Sequence[str]) -> list[str]:
+    """Replace patterns by the files that match, in the order of their names.
+
+    Raises
+    ------
+    InputError
+        A pattern matches nothing.
+    """
+    found = []
+    for location in locations:
+        if not glob.has_magic(location) or Path(location).exists():
+            found.append(location)
+            continue
+        # Not Path.glob: the pattern may begin anywhere, and its spelling is the user's.
+        matches = sorted(glob.glob(location))  # noqa: PTH207
+        if not matches:
+            raise InputError(
+                f"{location}: no file matches; the pattern is taken literally if quoted"
+            )
+        found += matches
+    return found

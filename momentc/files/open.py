@@ -15,8 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["dropped_notes", "is_result", "open_input"]
 
 
-def open_input(choice: InputChoice) -> "Source":
+def open_input(choice: InputChoice, hold_at_most: int | None = None) -> "Source":
     """Open what `choice` names.
+
+    Parameters
+    ----------
+    choice : InputChoice
+    hold_at_most : int, optional
+        Bytes of a pipe that may be held in memory; more pass by once.
 
     Raises
     ------
@@ -25,16 +31,17 @@ def open_input(choice: InputChoice) -> "Source":
     UsageError
         The standard input is a terminal, where nobody can type an array.
     """
-    from momentc.io.source import open_source
+    from momentc.io.source import open_sources
 
     if choice.location == STDOUT and sys.stdin.isatty():
         raise UsageError("the input is -, but the standard input is a terminal; pipe a file in")
-    return open_source(
-        choice.location,
+    return open_sources(
+        (choice.location, *choice.more),
         dataset=choice.dataset,
         weights=choice.weights,
         allow_external=choice.allow_external,
         stdin=sys.stdin.buffer,
+        hold_at_most=hold_at_most,
     )
 
 

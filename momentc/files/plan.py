@@ -1,18 +1,22 @@
 """What a compression will need, worked out from the headers alone, before any row is read."""
 
 import os
-from dataclasses import dataclass
+import resource
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentc.errors import MemoryBudgetError, RequestError
 from momentc.files.jobs import CompressJob
-from momentc.files.names import output_of, report_of
+from momentc.files.names import is_file_name, output_of, report_of
+from momentc.files.parts import shard_rows
+from momentc.moments.request import working_order
+from momentc.streaming.plan import StreamPlan, plan_stream
 
 if TYPE_CHECKING:
     from momentc.io.source import Source
 
-__all__ = ["CompressPlan", "available_memory", "count_moments", "make_plan", "plan_compress"]
+__all__ = ["CompressPlan", "count_moments", "default_memory", "make_plan", "plan_compress"]
 
 # The affine rank of more columns than this takes a matrix of more than 128 MiB.
 MAX_RANK_COLUMNS = 4096
@@ -38,6 +42,14 @@ TABLEAU_COPIES = 16
 REMOVAL_RATE = 1.0e7
 REMOVAL_POWER = 1.13
 START_SECONDS = 1.0
+
+# Seconds a row of a stream on one thread: reading, sending to a cell, summing and reducing.
+STREAM_ROW = 3.5e-7
+STREAM_MOMENT = 1.2e-8
+
+# A stream carries whole rows along if they are at most so many times as wide as the columns that
+# count are in float64.
+MOST_CARRIED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +85,18 @@ class CompressPlan:
         File that will be written.
     report : str or None
         File that the report will be written to.
+    rows : (int, int)
+        First row, and the row after the last: all, or those of a shard.
+    stream : StreamPlan or None
+        The sizes of a stream; None where all rows are held in memory.
+    n_raw : int
+        Bytes of a row that a stream carries along with every point, so that no row is read twice.
+    row_bytes : int
+        Bytes of a row.
+    inputs : tuple of pathlib.Path
+        Files that are read.
+    checkpoints : bool
+        Whether the work can be interrupted and taken up again.
     """
 
     input: str
@@ -91,6 +115,12 @@ class CompressPlan:
     seconds: float
     output: str
     report: str | None
+    rows: tuple[int, int]
+    stream: StreamPlan | None
+    n_raw: int
+    row_bytes: int
+    inputs: tuple[Path, ...]
+    checkpoints: bool
 
     @property
     def target_may_be_low(self) -> bool:
@@ -100,8 +130,27 @@ class CompressPlan:
     def as_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values."""
         values = {name: getattr(self, name) for name in self.__slots__}
+        values["stream"] = None if self.stream is None else asdict(self.stream)
+        values["inputs"] = [str(path) for path in self.inputs]
+        values["rows"] = list(self.rows)
         # The order is not chosen before the data are read; the one in the plan is the least.
         return {**values, "k": "auto"} if self.auto_order else values
+
+    def stream_for(self, target: int, rank: int, n_moments: int) -> StreamPlan:
+        """Return the sizes of the stream now that the rank and the order are known.
+
+        Raises
+        ------
+        MemoryBudgetError
+        """
+        return plan_stream(
+            row_bytes=self.row_bytes,
+            n_raw=self.n_raw,
+            n_variables=rank,
+            n_moments=n_moments,
+            target=target,
+            budget=self.memory_budget - LIBRARY_BYTES,
+        )
 
     def check_columns(self) -> None:
         """Refuse from the header alone what so many columns make hopeless.
@@ -143,7 +192,7 @@ class CompressPlan:
             raise MemoryBudgetError(
                 f"{self.input}: {self.n_rows} rows x {self.n_columns} columns need about "
                 f"{_mib(self.memory_needed)} of memory, the budget is {_mib(self.memory_budget)}; "
-                "allow more with --memory, select fewer --columns, or compress parts of the rows"
+                "allow more with --memory, select fewer --columns, or give a smaller target or k"
             )
 
 
@@ -189,6 +238,26 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
         largest = min(MOST_MOMENTS_TRIED, target, source.n_rows)
     output = output_of(job)
     report = report_of(job)
+    budget = default_memory() if job.memory is None else job.memory
+    rows = (0, source.n_rows) if job.shard is None else shard_rows(source.n_rows, job.shard)
+    needed = needed_memory(source, n_columns, largest)
+    row_bytes = source.n_columns * source.dtype.itemsize
+    # Wide rows of which few columns count are read again at the end.
+    carries = source.sequential_only or row_bytes <= MOST_CARRIED * 8 * n_columns
+    n_raw = row_bytes if carries else 0
+    stream = None
+    if job.shard is not None or (needed > budget and not copies_through):
+        order = working_order(k, n_columns, target, job.options.effort)
+        stream = plan_stream(
+            row_bytes=row_bytes,
+            n_raw=n_raw,
+            n_variables=n_columns,
+            n_moments=min(count_moments(n_columns, order) or MAX_COUNT, target),
+            target=target,
+            budget=budget - LIBRARY_BYTES,
+        )
+        needed = LIBRARY_BYTES + stream.memory
+    one_pass = stream is not None or source.path is None
     return CompressPlan(
         input=source.name,
         dtype=str(source.dtype),
@@ -200,16 +269,31 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
         auto_order=job.auto_order,
         n_moments=n_moments,
         copies_through=copies_through,
-        memory_needed=needed_memory(source, n_columns, largest),
-        memory_budget=available_memory() if job.memory is None else job.memory,
-        passes=1 if source.path is None else 2,
-        seconds=START_SECONDS
-        if copies_through
-        else START_SECONDS
-        + (source.n_rows - target) * largest**REMOVAL_POWER / REMOVAL_RATE / _threads(job),
+        memory_needed=needed,
+        memory_budget=budget,
+        passes=1 if one_pass else 2,
+        seconds=_seconds(job, rows[1] - rows[0], largest, streams=stream is not None),
         output=output,
         report=report,
+        rows=rows,
+        stream=stream,
+        n_raw=n_raw if stream is not None else 0,
+        row_bytes=row_bytes,
+        inputs=source.paths,
+        checkpoints=stream is not None and not source.sequential_only and is_file_name(output),
     )
+
+
+def _seconds(job: CompressJob, n_rows: int, n_moments: int, *, streams: bool) -> float:
+    """Guess the time that the work will take."""
+    if n_rows <= job.options.target:
+        return START_SECONDS
+    if streams:
+        row = STREAM_ROW + STREAM_MOMENT * n_moments
+        return START_SECONDS + n_rows * row / _threads(job)
+    points = n_rows - job.options.target
+    work = points * float(n_moments**REMOVAL_POWER)
+    return START_SECONDS + work / REMOVAL_RATE / _threads(job)
 
 
 def needed_memory(source: "Source", n_columns: int, n_moments: int) -> int:
@@ -219,11 +303,21 @@ def needed_memory(source: "Source", n_columns: int, n_moments: int) -> int:
     return LIBRARY_BYTES + points + held + TABLEAU_COPIES * n_moments * n_moments * 8
 
 
-def available_memory() -> int:
-    """Bytes that this process may still take: free memory of the machine or of its container."""
+def default_memory() -> int:
+    """Bytes of the budget where none was given: half of what the process may ever use.
+
+    Not of what happens to be free: the sizes of a stream follow from the budget, and the result
+    from the sizes.
+    """
+    return usable_memory() // 2
+
+
+def usable_memory() -> int:
+    """Bytes that this process may use: memory of the machine, of its container, and its limit."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    meminfo = [line for line in _lines("/proc/meminfo") if line.startswith("MemAvailable:")]
-    limits += [int(line.split()[1]) * 1024 for line in meminfo]
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        limit, _ = resource.getrlimit(kind)
+        limits += [limit] if limit != resource.RLIM_INFINITY else []
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         limits += [int(line) for line in _lines(name) if line.strip().isdecimal()]
     return min(limits)

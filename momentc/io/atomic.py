@@ -24,6 +24,7 @@ from momentc.io.lock import (
 )
 
 __all__ = [
+    "make_folder",
     "output_lock",
     "probe_output",
     "sync_folder",
@@ -202,6 +203,17 @@ def _write_direct(path: Path, data: bytes) -> None:
 
 def _read_back(partial: Path) -> bytes:
     return partial.read_bytes()
+
+
+def make_folder(path: str) -> None:
+    """Make a folder that may exist already; its own folder must.
+
+    Raises
+    ------
+    OutputError
+    """
+    with output_errors(path):
+        Path(path).mkdir(exist_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

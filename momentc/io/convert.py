@@ -34,6 +34,8 @@ class PointBlock:
         All above 0; ones if the source has no weights.
     index : (n,) ndarray of int64
         Row numbers in the source, ascending.
+    raw : (n, n_columns) ndarray
+        The same rows as they stand in the source, all columns. Not to be written to.
     n_dropped_nan, n_zero_weight : int
         Rows of this stretch that were dropped.
     n_lossy : int
@@ -45,6 +47,7 @@ class PointBlock:
     points: NDArray[np.float64]
     weights: NDArray[np.float64]
     index: NDArray[np.int64]
+    raw: NDArray[Any]
     n_dropped_nan: int
     n_zero_weight: int
     n_lossy: int
@@ -212,9 +215,12 @@ def float64_blocks(
                 n_zero_weight = int(np.count_nonzero(~heavy if keep is None else keep & ~heavy))
                 keep = heavy if keep is None else keep & heavy
         index = np.arange(first, end, dtype=np.int64)
+        kept_rows = rows
         if keep is not None:
-            points, weights, index = points[keep], weights[keep], index[keep]
-        yield PointBlock(points, weights, index, n_dropped_nan, n_zero_weight, n_lossy, end)
+            points, weights, index, kept_rows = points[keep], weights[keep], index[keep], rows[keep]
+        yield PointBlock(
+            points, weights, index, kept_rows, n_dropped_nan, n_zero_weight, n_lossy, end
+        )
     not_finite.complain(
         source,
         "not a finite float64",

@@ -25,7 +25,7 @@ from momentc.moments.accumulate import Moments
 from momentc.moments.frame import Frame
 from momentc.moments.multi_index import ProductPlan, product_plan
 
-__all__ = ["error_by_order", "relative_error_by_order", "worst_error"]
+__all__ = ["binomial_terms", "error_by_order", "relative_error_by_order", "worst_error"]
 
 
 def error_by_order(
@@ -105,7 +105,7 @@ def _tensor_counts(plan: ProductPlan) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=16)
-def _binomial_terms(n_variables: int, order: int) -> list[NDArray[np.int64]]:
+def binomial_terms(n_variables: int, order: int) -> list[NDArray[np.int64]]:
     """Return rows of (target, source, power, power of the source) for each variable.
 
     One entry for each monomial a and each i <= a_j: the monomial a itself and the one in which
@@ -171,7 +171,7 @@ def _along_each_variable(
 ) -> NDArray[np.float64]:
     """Apply one lower triangular map of the powers to each variable in turn."""
     current = moments
-    terms = _binomial_terms(plan.n_variables, plan.order)
+    terms = binomial_terms(plan.n_variables, plan.order)
     for matrix, (target, source, power, lower) in zip(matrices, terms, strict=True):
         following = np.zeros(len(current))
         np.add.at(following, target, matrix[power, lower] * current[source])

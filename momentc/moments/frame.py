@@ -12,7 +12,7 @@ becomes the affine rank r, and C(m+k, k) shrinks to C(r+k, k).
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numba as nb
 import numpy as np
@@ -124,6 +124,10 @@ class Extent:
             self.mass + other.mass,
             self.n_rows + other.n_rows,
         )
+
+    def in_units(self, exponent: int) -> "Extent":
+        """Return the same with all weights times ``2 ** exponent``."""
+        return replace(self, mass=math.ldexp(self.mass, exponent))
 
     def frame(self) -> Frame:
         """Return the frame of the columns that are not constant.

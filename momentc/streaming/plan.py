@@ -1,5 +1,6 @@
 """How a stream is to be worked on within a memory budget: a pure function of sizes."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +13,11 @@ __all__ = ["StreamPlan", "plan_stream"]
 # better groups, take over from there. Measured at 4, 6 and 8 (docs/algorithm.md).
 LEFT: Final = 6
 
+# The same where memory is short, and the rows of a cell, in multiples of N, that it is worth: short
+# buffers are reduced often, at a cost of N^3 each time.
+LEAST_LEFT: Final = 3
+WORTH_CELL: Final = 24
+
 # Rows that a cell holds, in multiples of N: beyond the larger one, longer buffers gain nothing.
 MOST_CELL: Final = 256
 
@@ -19,6 +25,8 @@ MOST_CELL: Final = 256
 # is needed to share them among threads, and small enough to be forgotten.
 BLOCK_BYTES: Final = 1 << 23
 MOST_BLOCK_ROWS: Final = 1 << 18
+LEAST_BLOCK_ROWS: Final = 64
+BLOCK_SHARE: Final = 6  # one part in so many of the budget
 
 # Copies of a block's rows in float64 at a time: read ahead, converted, in the frame; and bytes a
 # row for weights, numbers, cells and their order.
@@ -96,34 +104,38 @@ def plan_stream(
     MemoryBudgetError
         If not even the least buffers fit.
     """
-    block_rows = max(64, min(BLOCK_BYTES // row_bytes, MOST_BLOCK_ROWS))
-    block = block_rows * (row_bytes + BLOCK_COPIES * 8 * n_variables + BLOCK_ROW_BYTES)
+    block_row = row_bytes + BLOCK_COPIES * 8 * n_variables + BLOCK_ROW_BYTES
     slot = 8 * n_variables + 16 + n_raw
-    n_cells = max(1, -(-LEFT * target // n_moments))
-    left = n_cells * n_moments
-    left_bytes = left * (LEFT_COPIES * 8 * n_variables + LEFT_ROW_BYTES + 2 * n_raw)
-    fixed = block + TABLEAUS * 8 * n_moments**2
-    sample = max(LEAST_SAMPLE, SAMPLE_ROWS_A_CELL * n_cells)
+    tableaus = TABLEAUS * 8 * n_moments**2
 
-    def memory(slots: int) -> int:
-        return fixed + max(int(CHECKPOINTED * slots * slot), left_bytes)
+    def store(n_cells: int, slots: int) -> int:
+        """Return the bytes of the cells, or of what they leave in the last stages."""
+        left = n_cells * n_moments * (LEFT_COPIES * 8 * n_variables + LEFT_ROW_BYTES + 2 * n_raw)
+        return tableaus + max(math.ceil(CHECKPOINTED * slots * slot), left)
 
-    least = n_cells * LEAST_CELL * n_moments
-    if memory(least) > budget:
+    fewest = max(1, -(-LEAST_LEFT * target // n_moments))
+    least = store(fewest, fewest * LEAST_CELL * n_moments)
+    if least + LEAST_BLOCK_ROWS * block_row > budget:
+        needed = least + LEAST_BLOCK_ROWS * block_row
         raise MemoryBudgetError(
-            f"{n_cells} cells for {target} points with {n_moments} moments need about "
-            f"{memory(least) / 2**20:,.0f} MiB of memory besides the libraries, the budget leaves "
+            f"{fewest} cells for {target} points with {n_moments} moments need about "
+            f"{needed / 2**20:,.0f} MiB of memory besides the libraries, the budget leaves "
             f"{max(budget, 0) / 2**20:,.0f} MiB; allow more with --memory, or give a smaller "
             "target or k"
         )
-    free = budget - fixed - sample * (row_bytes + 24 * n_variables)
-    slots = max(least, int(free / (CHECKPOINTED * slot)))
+    share = max(LEAST_BLOCK_ROWS, budget // (BLOCK_SHARE * block_row))
+    most = max(LEAST_BLOCK_ROWS, min(BLOCK_BYTES // row_bytes, MOST_BLOCK_ROWS))
+    block_rows = min(most, share, (budget - least) // block_row)
+    free = budget - block_rows * block_row - tableaus
+    worth = CHECKPOINTED * slot * WORTH_CELL * n_moments
+    n_cells = max(fewest, min(-(-LEFT * target // n_moments), int(free / worth)))
+    slots = max(n_cells * LEAST_CELL * n_moments, int(free / (CHECKPOINTED * slot)) - 1)
     slots = min(slots, n_cells * MOST_CELL * n_moments)
     return StreamPlan(
         n_cells=n_cells,
         slots=slots,
         block_rows=block_rows,
-        sample_rows=sample,
-        left=left,
-        memory=memory(slots),
+        sample_rows=max(LEAST_SAMPLE, SAMPLE_ROWS_A_CELL * n_cells),
+        left=n_cells * n_moments,
+        memory=block_rows * block_row + store(n_cells, slots),
     )

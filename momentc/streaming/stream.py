@@ -49,6 +49,22 @@ class Setting:
     compared: int
     exponent: int
 
+    @classmethod
+    def around(
+        cls,
+        frame: Frame,
+        points: NDArray[np.float64],
+        n_cells: int,
+        seed: int,
+        *,
+        order: int,
+        compared: int,
+        exponent: int,
+    ) -> "Setting":
+        """Return a setting with cells that are found on points, (n, n_columns)."""
+        router = fit_router(frame.apply(points), n_cells, seed)
+        return cls(frame, router, order, compared, exponent)
+
 
 def fit_setting(
     points: NDArray[np.float64],
@@ -69,12 +85,14 @@ def fit_setting(
     n_cells : int
     """
     order = working_order(options.k, frame.rank, options.target, options.effort)
-    return Setting(
+    return Setting.around(
         frame,
-        fit_router(frame.apply(points), n_cells, options.seed),
-        order,
-        compared_order(order, frame.rank),
-        int(np.frexp(weights.max())[1]),
+        points,
+        n_cells,
+        options.seed,
+        order=order,
+        compared=compared_order(order, frame.rank),
+        exponent=int(np.frexp(weights.max())[1]),
     )
 
 
@@ -167,6 +185,35 @@ class CellStream:
 
         for extent, moments in map_function(take_in, range(0, n, TASK_ROWS)):
             self._count_in(extent, moments)
+        self._store.add(local, scaled, index, raw, cells, map_function)
+
+    def take_over(
+        self,
+        points: NDArray[np.float64],
+        scaled: NDArray[np.float64],
+        index: NDArray[np.int64],
+        raw: NDArray[np.uint8],
+        moments: Moments,
+        extent: Extent,
+        map_function: MapFunction = map,
+    ) -> None:
+        """Take in points that stand for more rows than themselves.
+
+        Parameters
+        ----------
+        points, index, raw
+            As in :meth:`add`.
+        scaled : (n,) float64 ndarray
+            Weights, divided by ``2 ** setting.exponent`` already.
+        moments : Moments
+            Of the rows that they stand for: Legendre products in this setting's frame, of scaled
+            weights.
+        extent : Extent
+            The same.
+        """
+        self._count_in(extent, moments)
+        local = self.setting.frame.apply(points)
+        cells = self.setting.router.assign(local)
         self._store.add(local, scaled, index, raw, cells, map_function)
 
     def merge(self, other: "CellStream", map_function: MapFunction = map) -> None:

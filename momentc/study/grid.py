@@ -15,7 +15,6 @@ __all__ = [
     "Plan",
     "cost_of",
     "cut_for_task",
-    "parse_task",
     "plan_file",
     "plan_polylog",
     "plan_synthetic",
@@ -176,22 +175,6 @@ def plan_polylog(
             for trial in range(trials):
                 cells += _methods(kind, m, d, possible, target, methods, trial)
     return _plan(cells, [])
-
-
-def parse_task(text: str) -> tuple[int, int]:
-    """Return (i, n) of ``i/n``: the i-th of n tasks, counted from 1.
-
-    Raises
-    ------
-    UsageError
-    """
-    first, _, second = text.partition("/")
-    if not (first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
-        raise UsageError(
-            f"--task is {text!r}; expected i/n with 1 <= i <= n, as 3/8 for the third of eight "
-            "(an array job that counts from 1: --task $SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT)"
-        )
-    return int(first), int(second)
 
 
 def cut_for_task(cells: Sequence[Cell], task: tuple[int, int]) -> tuple[Cell, ...]:

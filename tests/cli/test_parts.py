@@ -10,7 +10,13 @@ import pytest
 from momentc import cpus
 from momentc.cli import environment
 from momentc.cli.progress import LineProgress, Pace
-from momentc.cli.text import format_bytes, format_count, format_seconds, parse_size
+from momentc.cli.text import (
+    format_bytes,
+    format_count,
+    format_seconds,
+    parse_part,
+    parse_size,
+)
 from momentc.errors import UsageError
 from momentc.files.plan import count_moments
 
@@ -151,3 +157,14 @@ def test_compiled_code_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     (tmp_path / "reduction_1").mkdir()
     (tmp_path / "reduction_1" / "kernel.nbi").touch()
     assert environment.has_compiled_code()
+
+
+@pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "a/b", "1/0", "-1/3", "1/2/3", "1/10e3"])
+def test_parts_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match="expected i/n"):
+        parse_part("--shard", text)
+
+
+def test_parts_of_a_job() -> None:
+    assert parse_part("--task", "3/8") == (3, 8)
+    assert parse_part("--shard", "0001/0016") == (1, 16)

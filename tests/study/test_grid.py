@@ -7,7 +7,6 @@ from momentc.study.grid import (
     Cell,
     cost_of,
     cut_for_task,
-    parse_task,
     plan_file,
     plan_polylog,
     plan_synthetic,
@@ -68,14 +67,7 @@ def test_tasks_share_the_cells_without_loss_or_overlap() -> None:
     assert cut_for_task(cells[::-1], (2, 4)) == slices[1]
 
 
-@pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "a/b", "1/0", "-1/3", "1/2/3"])
-def test_wrong_tasks(text: str) -> None:
-    with pytest.raises(UsageError, match="expected i/n"):
-        parse_task(text)
-
-
 def test_keys_tell_all_cells_apart() -> None:
     cell = Cell("file", 2, 100, "momentc", 3, 10, 0)
-    assert parse_task("3/8") == (3, 8)
     others = [Cell("file", 2, 100, "momentc", 3, 10, 1), Cell("file", 2, 100, "paper", 3, 10, 0)]
     assert len({cell.key, *(other.key for other in others)}) == 3

@@ -1,0 +1,137 @@
+"""``momentc merge``: parse, one call of the library, render."""
+
+from typing import Annotated
+
+import typer
+
+from momentc.cli import options as opt
+from momentc.cli.console import Console
+from momentc.cli.environment import prepare
+from momentc.cli.render import compression_facts, order_table
+from momentc.cli.text import one_line, parse_size
+from momentc.errors import VerificationError
+
+__all__ = ["HELP", "merge"]
+
+HELP = """\b
+Examples:
+  momentc merge parts/*.h5 --target 1000 -o data.momentc.h5
+  momentc merge parts/data.part-*-of-16.h5 --allow-missing
+
+Merge the parts that compress --shard made into one result.
+
+The parts must be of one input, overlap nowhere and miss nothing. The result is checked against
+the moments that the parts carry from their rows: the input is not read again.
+"""
+
+
+def merge(
+    context: typer.Context,
+    parts: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PART...", help="Files of --shard, in any order.", show_default=False
+        ),
+    ],
+    target: Annotated[
+        int, typer.Option("--target", "-n", metavar="INT", help="Objects to keep.")
+    ] = 1000,
+    k: Annotated[
+        int | None,
+        typer.Option("--k", "-k", metavar="INT", help="Moment order. Default: that of the parts."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="File to write, .h5 or .npz; - is stdout. Default: data.part-3-of-8.h5 -> "
+            "data.momentc.h5, beside the parts.",
+        ),
+    ] = None,
+    allow_missing: Annotated[
+        bool,
+        typer.Option(
+            "--allow-missing",
+            help="Merge although rows are in no part; the result says so, and is a part itself.",
+        ),
+    ] = False,
+    threads: opt.Threads = 0,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory",
+            "-M",
+            metavar="SIZE",
+            help="Memory budget, as 500M, 4G or 4GiB. Default: half of what the process may use.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="INT", help="Seed, recorded in the output.")
+    ] = 0,
+    effort: opt.Effort = "normal",
+    tolerance: opt.Tolerance = 1e-10,
+    force: opt.Force = False,
+    keep_going: Annotated[
+        bool,
+        typer.Option(
+            "--keep-going",
+            help="Write the result even if the tolerance is missed, marked as not ok; exit code 5.",
+        ),
+    ] = False,
+    report: Annotated[
+        str | None,
+        typer.Option(
+            "--report",
+            metavar="PATH",
+            help="File for the report. Default: beside the output, data.momentc.report.json.",
+        ),
+    ] = None,
+    quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+    no_progress: opt.NoProgress = False,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Merge the parts that compress --shard made into one result."""
+    console = Console(
+        context,
+        quiet=quiet,
+        verbose=verbose,
+        no_progress=no_progress,
+        as_json=as_json,
+        result_on_stdout=output == "-",
+    )
+    opt.check_stdout(output, as_json=as_json)
+    threads = prepare(threads)
+    from momentc.files.jobs import MergeJob
+    from momentc.files.merge import merge_files
+    from momentc.files.names import expand_inputs
+
+    job = MergeJob(
+        parts=tuple(expand_inputs(parts)),
+        target=target,
+        k=k,
+        seed=seed,
+        threads=threads,
+        tolerance=tolerance,
+        effort=effort,  # type: ignore[arg-type]  # CompressOptions checks the word
+        output=output,
+        report=report,
+        memory=None if memory is None else parse_size(memory),
+        force=force,
+        keep_going=keep_going,
+        allow_missing=allow_missing,
+    )
+    with console.progress() as progress:
+        outcome = merge_files(job, progress=progress, began=console.began)
+    for sentence in outcome.notes:
+        console.note(sentence)
+    for stage, seconds in outcome.content["stages"].items():
+        console.detail(f"{seconds:9.3f} s  {stage}")
+    console.result(outcome.content, compression_facts(outcome), order_table(outcome.content))
+    if not outcome.ok:
+        raise VerificationError(
+            f"{one_line(str(outcome.output))}: written as --keep-going asks, but its moments miss "
+            f"the tolerance {tolerance:.1e}; it is marked as not ok"
+        )

@@ -1,0 +1,144 @@
+"""When a stream writes its state to the disk, and how it goes on from there."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, Final
+
+from momentc.errors import OutputError
+from momentc.files.jobs import CompressJob
+from momentc.files.parts import digests_as_arrays
+from momentc.files.plan import CompressPlan
+from momentc.files.work import Counts
+from momentc.io.checkpoint import (
+    checkpoint_path,
+    read_checkpoint,
+    remove_checkpoint,
+    write_checkpoint,
+)
+from momentc.io.location import printable
+from momentc.io.source import Source
+from momentc.streaming.stream import CellStream
+
+__all__ = ["Checkpoints"]
+
+# Work of fewer seconds is sooner done again than written down.
+WORTH_SECONDS: Final = 10.0
+
+
+class Checkpoints:
+    """The checkpoint of one job: beside its output, hidden, removed when the output stands.
+
+    Parameters
+    ----------
+    job : CompressJob
+    plan : CompressPlan
+    head : dict
+        What the state depends on: plain JSON values.
+
+    Attributes
+    ----------
+    warnings : list of str
+        Checkpoints that could not be written: the run goes on without.
+    """
+
+    def __init__(self, job: CompressJob, plan: CompressPlan, head: dict[str, Any]) -> None:
+        self._path = checkpoint_path(plan.output) if plan.checkpoints else None
+        # The same name may hold other rows by now: size and time of every file that is read.
+        files = [path.stat() for path in plan.inputs]
+        self._head = {
+            **head,
+            "files": [[status.st_size, status.st_mtime_ns] for status in files],
+        }
+        self._every = job.checkpoint_every
+        self._restart = job.restart
+        self._last = time.monotonic()
+        self._written = False
+        self.warnings: list[str] = []
+
+    def resume(self, stream: CellStream, source: Source, counts: Counts) -> int:
+        """Take over what an earlier run has done; return the first row that it has not.
+
+        Raises
+        ------
+        PartsError
+            The checkpoint is of another job, or damaged.
+        """
+        if self._path is None:
+            return 0
+        if self._restart:
+            remove_checkpoint(self._path)
+            return 0
+        found = read_checkpoint(self._path, self._head)
+        if found is None:
+            return 0
+        state, arrays = found
+        stream.restore(arrays)
+        source.digests.update(
+            zip(arrays["leaves"].tolist(), map(bytes, arrays["digests"]), strict=True)
+        )
+        for name, value in state["counts"].items():
+            setattr(counts, name, math.inf if value is None else value)
+        self._written = True
+        return int(state["next_row"])
+
+    def after_block(
+        self,
+        stream: CellStream,
+        source: Source,
+        counts: Counts,
+        next_row: int,
+        check: Callable[[], None],
+    ) -> None:
+        """Write a checkpoint if it is time, or if ``check`` raises because a signal came."""
+        try:
+            check()
+        except BaseException as signal:
+            self._write(stream, source, counts, next_row)
+            self._tell(signal)
+            raise
+        if time.monotonic() - self._last >= self._every:
+            self._write(stream, source, counts, next_row)
+
+    def at_the_end(self, stream: CellStream, source: Source, counts: Counts, next_row: int) -> None:
+        """Write the state that is left after the last row: it is small, and worth the pass."""
+        if time.monotonic() - self._last >= min(WORTH_SECONDS, self._every) or self._written:
+            self._write(stream, source, counts, next_row)
+
+    @contextmanager
+    def named_by_interruptions(self) -> Iterator[None]:
+        """Let what interrupts the rest of the work say where the checkpoint is."""
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException as signal:
+            self._tell(signal)
+            raise
+
+    def _tell(self, signal: BaseException) -> None:
+        if self._written:
+            signal.add_note(
+                f"the same command goes on from the checkpoint {printable(str(self._path))}"
+            )
+
+    def _write(self, stream: CellStream, source: Source, counts: Counts, next_row: int) -> None:
+        if self._path is None:
+            return
+        values = asdict(counts)
+        values["least_weight"] = None if math.isinf(counts.least_weight) else counts.least_weight
+        try:
+            write_checkpoint(
+                self._path,
+                self._head,
+                {"next_row": next_row, "counts": values},
+                {**stream.state(), **digests_as_arrays(source)},
+            )
+        except OutputError as error:
+            # A checkpoint is a help: without it the run is as good, only not to be interrupted.
+            self.warnings.append(f"no checkpoint could be written: {error}")
+        else:
+            self._written = True
+        self._last = time.monotonic()

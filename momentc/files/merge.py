@@ -1,0 +1,393 @@
+"""Merge the parts of a job: checked to belong together, certified without reading the input again.
+
+A part carries the moments of all rows that it was made from, in the frame that all parts of a job
+share. Moments add up, so the certificate of the merged result reaches back to the input's rows.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from momentc.cpus import available_threads
+from momentc.engine.threads import thread_map
+from momentc.errors import PartsError, UsageError, VerificationError
+from momentc.files.delivery import deliver, describe, probe
+from momentc.files.jobs import JobReport, MergeJob
+from momentc.files.measure import Stopwatch
+from momentc.files.names import STDOUT, merged_output, report_beside
+from momentc.files.plan import LIBRARY_BYTES, default_memory
+from momentc.files.work import Counts, Work
+from momentc.io.atomic import output_lock
+from momentc.io.fingerprint import leaf_rows, root
+from momentc.io.location import printable
+from momentc.io.numeric import to_float64
+from momentc.io.result_file import read_extra, read_result
+from momentc.moments.accumulate import Moments, accumulate_moments
+from momentc.moments.discrepancy import error_by_order, worst_error
+from momentc.moments.frame import Extent, Frame
+from momentc.moments.multi_index import n_moments, product_plan
+from momentc.moments.request import check_request
+from momentc.options import CompressOptions
+from momentc.pipeline import compress_stream
+from momentc.progress import ProgressCallback, silent
+from momentc.streaming.plan import plan_stream
+from momentc.streaming.stream import CellStream, Setting
+from momentc.weighted import WeightedSet
+
+__all__ = ["merge_files"]
+
+# What must be the same in all parts, with the words for a message.
+SAME: Final = {
+    "sample": "made from different inputs (the digests of a sample of all rows differ)",
+    "shape": "made from inputs of different shapes",
+    "dtype": "made from inputs of different types",
+    "weighted": "made with and without weights",
+    "columns": "made of different columns",
+    "k": "made for different k",
+    "kept_order": "made with different working orders (another --target, --effort or k)",
+    "compared_order": "made with different working orders (another --target, --effort or k)",
+    "weight_exponent": "made with different units of the weights",
+    "nan": "made with different --nan",
+    "allow_lossy": "made with and without --allow-lossy",
+    "frame": "made in different frames",
+    "momentc": "made by different versions of momentc",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a part file says of itself, without its points."""
+
+    location: str
+    metadata: dict[str, Any]
+    extra: dict[str, NDArray[Any]]
+
+    @property
+    def head(self) -> dict[str, Any]:
+        return dict(self.metadata["part"])
+
+    @property
+    def rows(self) -> list[tuple[int, int]]:
+        return [(int(start), int(stop)) for start, stop in self.head["rows"]]
+
+    @property
+    def name(self) -> str:
+        return printable(self.location)
+
+
+def merge_files(
+    job: MergeJob, *, progress: ProgressCallback | None = None, began: float | None = None
+) -> JobReport:
+    """Do a :class:`MergeJob`.
+
+    Parameters
+    ----------
+    job : MergeJob
+    progress : callable, optional
+        Called with stage, objects done and total.
+    began : float, optional
+        As in :class:`momentc.files.measure.Stopwatch`.
+
+    Raises
+    ------
+    PartsError
+        The parts do not belong together, overlap, or leave rows out.
+    InputError, VerificationError
+        A part cannot be read, is damaged, or its rows do not have the moments that it carries.
+    RequestError, MemoryBudgetError, OutputError, UsageError
+        As for a compression.
+    """
+    watch = Stopwatch(began)
+    say = progress or silent
+    if not job.parts:
+        raise UsageError("there are no parts; name the files that --shard wrote")
+    output = merged_output(job)
+    report = job.report if job.report is not None else report_beside(output)
+    inputs = [Path(part) for part in job.parts]
+    probe(output, report, force=job.force, inputs=inputs)
+    with ExitStack() as locks:
+        for path in (output, report):
+            if path is not None and path != STDOUT:
+                locks.enter_context(output_lock(path))
+        parts = _read_parts(job.parts)
+        missing = _check_rows(parts, allow_missing=job.allow_missing)
+        work = _merge(job, parts, missing, watch, say)
+        metadata = {**describe(work), **_metadata(parts, missing, work)}
+        watch.lap("certificate")
+        return deliver(
+            work, metadata, f"{len(parts)} parts", output, report, watch,
+            force=job.force, keep_going=job.keep_going, inputs=inputs,
+        )  # fmt: skip
+
+
+def _read_parts(locations: Sequence[str]) -> list[_Part]:
+    """Return the parts in the order of their rows, whatever the order of their names."""
+    parts: list[_Part] = []
+    for location in locations:
+        _, metadata = read_result(location)
+        if metadata.get("part") is None:
+            raise PartsError(
+                f"{printable(location)} is not a part of a job: it was not made with --shard, or "
+                "is a whole result already"
+            )
+        parts.append(_Part(location, metadata, read_extra(location)))
+    parts.sort(key=lambda part: (part.rows[0], part.location))
+    first = parts[0]
+    for part in parts[1:]:
+        for field, words in SAME.items():
+            if part.head[field] != first.head[field]:
+                values = (
+                    ""
+                    if field in {"sample", "frame"}
+                    else f": {first.head[field]} and {part.head[field]}"
+                )
+                raise PartsError(
+                    f"{first.name} and {part.name} do not belong together, they were {words}"
+                    f"{values}"
+                )
+    return parts
+
+
+def _check_rows(parts: Sequence[_Part], *, allow_missing: bool) -> list[tuple[int, int]]:
+    """Return the rows that no part holds.
+
+    Raises
+    ------
+    PartsError
+        Rows are in two parts, or in none.
+    """
+    n_rows = int(parts[0].head["shape"][0])
+    stretches = sorted((start, stop, part.name) for part in parts for start, stop in part.rows)
+    missing = []
+    done, owner = 0, ""
+    for start, stop, name in stretches:
+        if start < done:
+            same = "is given twice" if owner == name else f"and {name} overlap"
+            raise PartsError(f"{owner} {same}: both hold row {start}")
+        if start > done:
+            missing.append((done, start))
+        done, owner = stop, name
+    if done < n_rows:
+        missing.append((done, n_rows))
+    if missing and not allow_missing:
+        listed = ", ".join(f"{start} .. {stop - 1}" for start, stop in missing[:5])
+        more = f" and {len(missing) - 5} more stretches" if len(missing) > 5 else ""
+        count = sum(stop - start for start, stop in missing)
+        raise PartsError(
+            f"{count} of {n_rows} rows are in no part: rows {listed}{more}; make the missing "
+            "parts, or merge what is there with --allow-missing"
+        )
+    return missing
+
+
+def _frame(values: dict[str, Any]) -> Frame:
+    return Frame(
+        np.array(values["center"], dtype=np.float64),
+        np.array(values["scale"], dtype=np.float64),
+        np.array(values["columns"], dtype=np.int64),
+        tuple(values["constant"]),
+        tuple((int(column), float(residual)) for column, residual in values["dependent"]),
+    )
+
+
+def _carried(part: _Part) -> tuple[Moments, Extent]:
+    """Return the moments and the extent of all rows that a part was made from."""
+    head, extra = part.head, part.extra
+    plan = product_plan(len(head["frame"]["columns"]), int(head["compared_order"]))
+    high, low = extra["moments"]
+    lowest, highest, mean = extra["extent"]
+    return (
+        Moments("legendre", plan, high, low),
+        Extent(lowest, highest, mean, float(extra["mass"][0]), int(extra["n_rows"][0])),
+    )
+
+
+def _merge(
+    job: MergeJob,
+    parts: Sequence[_Part],
+    missing: Sequence[tuple[int, int]],
+    watch: Stopwatch,
+    say: ProgressCallback,
+) -> Work:
+    head = parts[0].head
+    k = int(head["k"]) if job.k is None else job.k
+    if k > head["k"]:
+        raise PartsError(
+            f"the parts keep the moments up to k = {head['k']}, k = {k} is asked for; make them "
+            "anew with a larger k"
+        )
+    options = CompressOptions(k, job.target, job.seed, job.threads, job.tolerance, job.effort)
+    columns = np.array(head["columns"], dtype=np.int64)
+    frame = _frame(head["frame"])
+    n_raw = int(np.prod(head["shape"][1:], dtype=np.int64)) * np.dtype(head["dtype"]).itemsize
+    n_points = sum(int(part.metadata["n_kept"]) for part in parts)
+    check_request(k, job.target, n_points, frame.rank)
+    sizes = plan_stream(
+        row_bytes=n_raw,
+        n_raw=n_raw,
+        n_variables=frame.rank,
+        n_moments=n_moments(frame.rank, int(head["kept_order"])),
+        target=job.target,
+        budget=(default_memory() if job.memory is None else job.memory) - LIBRARY_BYTES,
+    )
+    stride = max(1, n_points // sizes.sample_rows)
+    sample = np.concatenate([_points(_read_points(part), columns)[::stride] for part in parts])
+    setting = Setting.around(
+        frame, sample, sizes.n_cells, job.seed,
+        order=int(head["kept_order"]), compared=int(head["compared_order"]),
+        exponent=int(head["weight_exponent"]),
+    )  # fmt: skip
+    watch.lap("looking at a sample")
+    stream = CellStream(setting, sizes, n_raw)
+    n_threads = job.threads or available_threads()
+    with thread_map(n_threads) as map_function:
+        for number, part in enumerate(parts):
+            say("merging", number, len(parts))
+            kept = _read_points(part)
+            points = _points(kept, columns)
+            own_moments, own_extent = _carried(part)
+            _check_part(part, own_moments, own_extent, setting, points, kept.weights)
+            raw = np.ascontiguousarray(kept.points).view(np.uint8).reshape(len(kept), -1)
+            stream.take_over(
+                points, np.ldexp(kept.weights, -setting.exponent), kept.index, raw,
+                own_moments, own_extent, map_function,
+            )  # fmt: skip
+        say("merging", len(parts), len(parts))
+        if len(stream) > sizes.left:
+            stream.reduce(map_function)
+        watch.lap("merging")
+        compression = compress_stream(
+            stream, options, progress=say, map_function=map_function, n_threads=n_threads
+        )
+    watch.laps.extend(compression.stages)
+    watch.skip()
+    support = compression.support
+    rows = np.ascontiguousarray(support.points).view(np.dtype(head["dtype"]))
+    incomplete = bool(missing)
+    warnings = []
+    if missing:
+        count = sum(stop - start for start, stop in missing)
+        warnings.append(
+            f"{count} of {head['shape'][0]} rows are missing, as --allow-missing allows"
+        )
+    return Work(
+        compression=compression,
+        result=WeightedSet(rows.reshape(len(support), -1), support.weights, support.index),
+        columns=columns,
+        counts=_counts(parts),
+        warnings=tuple(warnings),
+        part={**head, "rows": _joined(parts)} if incomplete else None,
+        extra=_extra(parts, stream) if incomplete else None,
+    )
+
+
+def _read_points(part: _Part) -> WeightedSet:
+    """Return the kept rows that count: the weight of one may have become 0."""
+    kept, _ = read_result(part.location)
+    return kept
+
+
+def _points(kept: WeightedSet, columns: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.ascontiguousarray(to_float64(kept.points[:, columns]))
+
+
+def _check_part(
+    part: _Part,
+    moments: Moments,
+    extent: Extent,
+    setting: Setting,
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+) -> None:
+    """Hold the rows of a part to the moments that it carries."""
+    scaled = np.ldexp(weights, -setting.exponent)
+    own = accumulate_moments(setting.frame.apply(points), scaled, moments.plan.order, moments.basis)
+    frame = extent.frame()
+    shared = setting.frame
+    error = error_by_order(
+        moments, own, shared,
+        Frame(frame.center, frame.scale, shared.columns, shared.constant, shared.dependent),
+    )  # fmt: skip
+    worst = worst_error(error, int(part.head["k"]))
+    if not worst <= float(part.metadata["tolerance"]):
+        raise VerificationError(
+            f"{part.name}: its rows miss the moments that it carries by {worst:.1e}, more than its "
+            f"tolerance {part.metadata['tolerance']:.1e}; make this part anew"
+        )
+
+
+def _joined(parts: Iterable[_Part]) -> list[list[int]]:
+    """Return the rows of all parts, neighbours put together."""
+    joined: list[list[int]] = []
+    for start, stop in sorted(rows for part in parts for rows in part.rows):
+        if joined and joined[-1][1] == start:
+            joined[-1][1] = stop
+        else:
+            joined.append([start, stop])
+    return joined
+
+
+def _digests(parts: Iterable[_Part]) -> dict[int, bytes]:
+    return {
+        int(leaf): bytes(digest)
+        for part in parts
+        for leaf, digest in zip(part.extra["leaves"], part.extra["digests"], strict=True)
+    }
+
+
+def _extra(parts: Sequence[_Part], stream: CellStream) -> dict[str, NDArray[Any]]:
+    """Return what the merged part needs to be merged further."""
+    moments, extent = stream.moments, stream.extent
+    if moments is None or extent is None:
+        raise ValueError("parts without rows")
+    known = sorted(_digests(parts).items())
+    return {
+        "moments": np.stack([moments.high, moments.low]),
+        "extent": np.stack([extent.low, extent.high, extent.mean]),
+        "mass": np.array([extent.mass]),
+        "n_rows": np.array([extent.n_rows], dtype=np.int64),
+        "leaves": np.array([leaf for leaf, _ in known], dtype=np.int64),
+        "digests": np.array([list(value) for _, value in known], dtype=np.uint8),
+    }
+
+
+def _counts(parts: Sequence[_Part]) -> Counts:
+    return Counts(
+        *(
+            sum(int(part.metadata[name]) for part in parts)
+            for name in ("n_dropped_nan", "n_zero_weight", "n_lossy")
+        )
+    )
+
+
+def _metadata(
+    parts: Sequence[_Part], missing: Sequence[tuple[int, int]], work: Work
+) -> dict[str, Any]:
+    """Say what was merged, in the words of a compression of the whole."""
+    first = parts[0]
+    head = first.head
+    digests = _digests(parts)
+    n_rows = int(head["shape"][0])
+    whole = len(digests) == -(-n_rows // leaf_rows(n_rows))
+    fingerprint = (
+        root(
+            n_rows, digests, np.dtype(head["dtype"]), tuple(head["shape"]),
+            has_weights=bool(head["weighted"]),
+        )
+        if whole
+        else None
+    )  # fmt: skip
+    return {
+        "effort": first.metadata["effort"],
+        "n_columns": first.metadata["n_columns"],
+        "input": {**first.metadata["input"], "rows": None, "fingerprint": fingerprint},
+        "streamed": None,
+        "k_choice": first.metadata["k_choice"],
+        "parts": len(parts),
+        "missing_rows": [list(rows) for rows in missing],
+    }

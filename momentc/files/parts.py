@@ -1,0 +1,116 @@
+"""What a part of a job knows of the whole: enough to check and merge parts without the input."""
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from momentc.errors import RequestError
+from momentc.files.jobs import CompressJob
+from momentc.io.fingerprint import DIGEST_BYTES, leaf_rows
+from momentc.io.source import Source
+from momentc.version import __version__
+
+if TYPE_CHECKING:
+    from momentc.files.plan import CompressPlan
+    from momentc.files.streamed import StreamInput
+    from momentc.streaming.stream import CellStream
+
+__all__ = ["digests_as_arrays", "part_arrays", "part_head", "sample_digest", "shard_rows"]
+
+
+def shard_rows(n_rows: int, shard: tuple[int, int]) -> tuple[int, int]:
+    """Return the rows (start, stop) of the i-th of n parts, i from 1.
+
+    They begin and end with leaves of the fingerprint, so that the parts know their own leaves and
+    together that of the whole input.
+
+    Raises
+    ------
+    RequestError
+        There are fewer leaves than parts.
+    """
+    number, n_parts = shard
+    size = leaf_rows(n_rows)
+    n_leaves = -(-n_rows // size)
+    first, last = (number - 1) * n_leaves // n_parts, number * n_leaves // n_parts
+    if n_leaves < n_parts:
+        raise RequestError(
+            f"{n_rows} rows cannot be shared by {n_parts} shards: {n_leaves} is the most, each of "
+            f"{size} rows or more"
+        )
+    return first * size, min(last * size, n_rows)
+
+
+def sample_digest(index: NDArray[np.int64], raw: NDArray[Any], weights: NDArray[np.float64]) -> str:
+    """Return a digest of a sample: it stands for the input that all parts of a job read."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for array in (index, np.ascontiguousarray(raw), weights):
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return f"blake2b-128:{digest.hexdigest()}"
+
+
+def part_head(
+    job: CompressJob, source: Source, plan: "CompressPlan", opened: "StreamInput"
+) -> dict[str, Any]:
+    """Return everything on which the state of a stream depends, as plain JSON values."""
+    setting = opened.setting
+    frame = setting.frame
+    return {
+        "momentc": __version__,
+        "k": opened.options.k,
+        "target": opened.options.target,
+        "seed": opened.options.seed,
+        "effort": opened.options.effort,
+        "kept_order": setting.order,
+        "compared_order": setting.compared,
+        "weight_exponent": setting.exponent,
+        "rows": [list(plan.rows)],
+        "shape": list(source.shape),
+        "dtype": source.dtype.str,
+        "weighted": source.has_weights,
+        "columns": opened.columns.tolist(),
+        "nan": job.source.nan,
+        "allow_lossy": job.source.allow_lossy,
+        "sample": opened.sample_digest,
+        "stream": {
+            "cells": setting.router.n_cells,
+            "slots": opened.sizes.slots,
+            "block_rows": opened.sizes.block_rows,
+            "carried_bytes": plan.n_raw,
+        },
+        "frame": {
+            "center": frame.center.tolist(),
+            "scale": frame.scale.tolist(),
+            "columns": frame.columns.tolist(),
+            "constant": list(frame.constant),
+            "dependent": [list(pair) for pair in frame.dependent],
+        },
+    }
+
+
+def part_arrays(stream: "CellStream", source: Source) -> dict[str, NDArray[Any]]:
+    """Return the moments and the extent of all rows of a part, and the digests of its leaves."""
+    if stream.moments is None or stream.extent is None:
+        raise ValueError("a part without rows has nothing to tell")
+    extent = stream.extent
+    return {
+        "moments": np.stack([stream.moments.high, stream.moments.low]),
+        "extent": np.stack([extent.low, extent.high, extent.mean]),
+        "mass": np.array([extent.mass]),
+        "n_rows": np.array([extent.n_rows], dtype=np.int64),
+        **digests_as_arrays(source),
+    }
+
+
+def digests_as_arrays(source: Source) -> dict[str, NDArray[Any]]:
+    """Return the digests of the rows that have been read as arrays."""
+    # Another thread may be reading ahead: a copy first.
+    known = sorted(dict(source.digests).items())
+    return {
+        "leaves": np.array([leaf for leaf, _ in known], dtype=np.int64),
+        "digests": np.frombuffer(b"".join(value for _, value in known), dtype=np.uint8).reshape(
+            -1, DIGEST_BYTES
+        ),
+    }

@@ -1,0 +1,266 @@
+"""Compress an input that does not fit into memory, or a part of its rows: in cells, in one pass.
+
+Where columns of the sample are constant or depend on each other, the frame is fitted to all rows
+first, which takes more passes.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from momentc.cpus import available_threads
+from momentc.engine.prefetch import read_ahead
+from momentc.engine.threads import thread_map
+from momentc.errors import InputError, UsageError
+from momentc.files.checkpoints import Checkpoints
+from momentc.files.jobs import CompressJob
+from momentc.files.measure import Stopwatch
+from momentc.files.parts import part_arrays, part_head, sample_digest
+from momentc.files.plan import CompressPlan
+from momentc.files.work import Counts, Work
+from momentc.io.convert import PointBlock, float64_blocks, select_columns
+from momentc.io.numeric import to_float64
+from momentc.io.source import Source
+from momentc.moments.frame import Frame, FrameFit, fit_frame
+from momentc.moments.multi_index import n_moments
+from momentc.moments.request import check_request, working_order
+from momentc.options import CompressOptions
+from momentc.pipeline import compress_stream
+from momentc.progress import ProgressCallback
+from momentc.streaming.plan import StreamPlan
+from momentc.streaming.stream import CellStream, Setting, fit_setting
+
+if TYPE_CHECKING:
+    from momentc.study.order import OrderChoice
+
+__all__ = ["Interruption", "StreamInput", "never_interrupted", "open_stream", "work_streamed"]
+
+Interruption = Callable[[], AbstractContextManager[Callable[[], None]]]
+"""Opens a stretch in which signals wait; yields a function that raises if one has come."""
+
+
+@contextmanager
+def never_interrupted() -> Iterator[Callable[[], None]]:
+    """Let signals do what they always do."""
+    yield lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInput:
+    """An input that is ready to be streamed.
+
+    Parameters
+    ----------
+    columns : (n_selected,) int64 ndarray
+    options : CompressOptions
+        With the order settled.
+    setting : Setting
+    sizes : StreamPlan
+    sample_digest : str
+        Of the rows on which the setting was found: it stands for the input.
+    passes : int
+        How often the input is read.
+    choice : OrderChoice or None
+    """
+
+    columns: NDArray[np.int64]
+    options: CompressOptions
+    setting: Setting
+    sizes: StreamPlan
+    sample_digest: str
+    passes: int
+    choice: "OrderChoice | None"
+
+
+def open_stream(
+    job: CompressJob, source: Source, plan: CompressPlan, say: ProgressCallback
+) -> StreamInput:
+    """Find frame, cells and orders on a sample of the whole input.
+
+    Every part of a job finds the same, whichever rows it will take.
+
+    Raises
+    ------
+    InputError
+        No row of the sample counts.
+    RequestError, MemoryBudgetError
+    """
+    if plan.stream is None:
+        raise UsageError("the plan has no stream")
+    columns = select_columns(job.source.columns, source.n_columns)
+    say("looking at a sample", 0, 0)
+    index, raw = source.sample(plan.stream.sample_rows)
+    weights = _weights_at(source, index)
+    points = np.ascontiguousarray(to_float64(raw[:, columns]))
+    counts = np.isfinite(points).all(axis=1) & (weights > 0.0)
+    points, weights = points[counts], weights[counts]
+    if len(points) == 0:
+        raise InputError(
+            f"{source.name}: none of {len(raw)} rows from all over the input counts: all hold a "
+            "value that is not finite, or have the weight 0; leave such rows out of the file"
+        )
+    options, choice = job.options, None
+    if job.auto_order:
+        from momentc.study.order import choose_order
+
+        choice = choose_order(
+            points, weights, options,
+            on_trial=lambda done, total: say("choosing the order", done, total),
+        )  # fmt: skip
+        options = replace(options, k=choice.k)
+    frame, passes = fit_frame(points, weights), 1
+    if frame.rank < len(columns):
+        frame, passes = _fit_to_all(job, source, columns, frame, say)
+    check_request(options.k, options.target, source.n_rows, frame.rank)
+    order = working_order(options.k, frame.rank, options.target, options.effort)
+    sizes = plan.stream_for(options.target, frame.rank, n_moments(frame.rank, order))
+    setting = fit_setting(points, weights, frame, options, sizes.n_cells)
+    digest = sample_digest(index, raw, weights)
+    return StreamInput(columns, options, setting, sizes, digest, passes, choice)
+
+
+def _weights_at(source: Source, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the weights of sampled rows, which come in runs."""
+    if not source.has_weights:
+        return np.ones(len(index))
+    borders = np.flatnonzero(np.diff(index) != 1) + 1
+    parts = [source.weights_of(int(run[0]), int(run[-1]) + 1) for run in np.split(index, borders)]
+    return np.concatenate([part for part in parts if part is not None])
+
+
+def _fit_to_all(
+    job: CompressJob,
+    source: Source,
+    columns: NDArray[np.int64],
+    sampled: Frame,
+    say: ProgressCallback,
+) -> tuple[Frame, int]:
+    """Settle for all rows which columns carry moments of their own.
+
+    A pipe passes once: there every column is kept, in the frame of the sample. Groups of dependent
+    columns are reduced as well, they only need more points.
+    """
+    if source.sequential_only:
+        every = np.arange(len(columns), dtype=np.int64)
+        return Frame(sampled.center, sampled.scale, every), 1
+
+    def blocks(stage: str) -> Iterator[PointBlock]:
+        for block in float64_blocks(
+            source, columns, nan=job.source.nan, allow_lossy=job.source.allow_lossy
+        ):
+            say(stage, block.stop, source.n_rows)
+            yield block
+
+    fit = FrameFit()
+    for block in blocks("extent"):
+        fit.add_extent(block.points, block.weights)
+    fit.close_extent()
+    passes = 2
+    for stage in fit.passes():
+        passes += 1
+        for block in blocks("affine rank"):
+            if len(block.points):
+                stage(block.points)
+    return fit.frame(), passes
+
+
+def work_streamed(
+    job: CompressJob,
+    source: Source,
+    plan: CompressPlan,
+    *,
+    watch: Stopwatch,
+    say: ProgressCallback,
+    interruption: Interruption = never_interrupted,
+) -> Work:
+    """Read and compress the rows of a job in one pass, within the memory budget.
+
+    Parameters
+    ----------
+    job : CompressJob
+    source : Source
+    plan : CompressPlan
+        With a stream.
+    watch : Stopwatch
+    say : callable
+        Called with stage, objects done and total.
+    interruption : callable
+        Opens the stretch in which a signal waits for the end of a block.
+
+    Raises
+    ------
+    InputError, RequestError, MemoryBudgetError, VerificationError
+        What the classes say.
+    PartsError
+        There is a checkpoint of another job.
+    """
+    opened = open_stream(job, source, plan, say)
+    n_threads = opened.options.threads or available_threads()
+    stream = CellStream(opened.setting, opened.sizes, plan.n_raw)
+    head = part_head(job, source, plan, opened)
+    watch.lap("looking at a sample")
+    checkpoints = Checkpoints(job, plan, head)
+    counts = Counts()
+    first = checkpoints.resume(stream, source, counts)
+    with thread_map(n_threads) as map_function:
+        start, stop = plan.rows
+        blocks = float64_blocks(
+            source, opened.columns, nan=job.source.nan, allow_lossy=job.source.allow_lossy,
+            rows_per_block=opened.sizes.block_rows, start=max(start, first), stop=stop,
+        )  # fmt: skip
+        with interruption() as check, read_ahead(blocks) as ahead:
+            for block in ahead:
+                stream.add(
+                    block.points, block.weights, block.index, _bytes_of(block.raw, plan.n_raw),
+                    map_function,
+                )  # fmt: skip
+                counts.add(block)
+                say("streaming", block.stop - start, stop - start)
+                checkpoints.after_block(stream, source, counts, block.stop, check)
+        watch.lap("streaming")
+        if stream.extent is None:
+            raise InputError(
+                f"{source.name}: none of the rows {start} .. {stop - 1} is left: "
+                f"{counts.n_dropped_nan} hold a value that is not finite, {counts.n_zero_weight} "
+                "have the weight 0"
+            )
+        if len(stream) > opened.sizes.left:
+            say("reducing the cells", 0, 0)
+            stream.reduce(map_function)
+        checkpoints.at_the_end(stream, source, counts, stop)
+        watch.lap("reducing the cells")
+        with checkpoints.named_by_interruptions():
+            compression = compress_stream(
+                stream, opened.options, progress=say, map_function=map_function,
+                n_threads=n_threads,
+            )  # fmt: skip
+    watch.laps.extend(compression.stages)
+    watch.skip()
+    support = compression.support
+    kept = (
+        np.ascontiguousarray(support.points).view(source.dtype)
+        if plan.n_raw
+        else source.take(support.index)
+    )
+    return Work(
+        compression=compression,
+        result=type(support)(kept.reshape(len(support), -1), support.weights, support.index),
+        columns=opened.columns,
+        counts=counts,
+        warnings=(*source.warnings, *checkpoints.warnings),
+        choice=opened.choice,
+        streamed={**head["stream"], "passes": opened.passes},
+        part=None if job.shard is None else head,
+        extra=None if job.shard is None else part_arrays(stream, source),
+    )
+
+
+def _bytes_of(raw: NDArray[np.generic], n_raw: int) -> NDArray[np.uint8]:
+    """See rows as rows of bytes, if these are to be carried along."""
+    if n_raw == 0:
+        return np.empty((len(raw), 0), dtype=np.uint8)
+    return np.ascontiguousarray(raw).view(np.uint8).reshape(len(raw), -1)
