@@ -34,8 +34,8 @@ __all__ = ["TREE_FROM", "reduce_groups"]
 TREE_FROM = 3
 
 # Compact pieces per moment in which the points of a group are ordered for the tree: it starts with
-# 2N groups of consecutive points, so each has about four of them.
-PIECES = 8
+# 2N groups of consecutive points, so each has about two of them.
+PIECES = 4
 
 # Multiply-adds below which a batch is not worth a hand-over to other threads (about 0.5 ms), and
 # batches at most: a hand-over costs about 50 microseconds, and the batches are of equal cost.
