@@ -133,7 +133,7 @@ def test_a_tensor_that_vanishes_counts_absolutely() -> None:
     assert relative_error_by_order(first, second, frame) == pytest.approx([0, 0.2, 0, 0.2, 0])
 
 
-def moved(frame: Frame, shift: float, factor: float) -> Frame:
+def moved(frame: Frame, shift: float | Points, factor: float | Points) -> Frame:
     """Return the frame that a sample might have had: elsewhere, and of another size."""
     center = frame.center + shift * frame.scale
     return Frame(center, factor * frame.scale, frame.columns, frame.constant, frame.dependent)
@@ -190,7 +190,7 @@ def test_only_the_columns_that_are_kept_change_their_frame() -> None:
     other = reweighted(weights, 2, 0.1)
     first, second, frame = both(points, weights, points, other)
     assert frame.columns.tolist() == [0, 2]
-    coordinates = moved(frame, 0.25, 0.3)
+    coordinates = moved(frame, np.array([0.25, 7.0, -0.5]), np.array([0.3, 2.0, 0.8]))
     summed = [
         accumulate_moments(coordinates.apply(points), each, ORDER, "legendre")
         for each in (weights, other)

@@ -229,3 +229,22 @@ def test_a_state_is_taken_over_whole() -> None:
         put(each, local[300:], weights[300:], cells[300:], 300)
     assert as_bytes(store.points()) == as_bytes(other.points())
     assert np.array_equal(store.settled, other.settled)
+
+
+def test_many_full_cells_are_reduced_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which bounds the list of their points, and changes nothing else."""
+    local, weights = rows(20 * (LEAST + 1))
+    cells = np.arange(len(local)) % 20
+    whole, in_batches = CellStore(20, LEAST, PLAN, 0), CellStore(20, LEAST, PLAN, 0)
+    put(whole, local, weights, cells)
+    sizes = []
+
+    def noting(points: Array, weights: Array, groups: Groups, *rest: Any) -> int:
+        sizes.append(len(groups.members))
+        return reduce_groups(points, weights, groups, *rest)
+
+    monkeypatch.setattr(cell_store_module, "reduce_groups", noting)
+    monkeypatch.setattr(cell_store_module, "BATCH_ROWS", 3 * LEAST)
+    put(in_batches, local, weights, cells)
+    assert sizes == [3 * LEAST] * 6 + [2 * LEAST]
+    assert as_bytes(in_batches.points()) == as_bytes(whole.points())
