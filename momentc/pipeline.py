@@ -19,6 +19,7 @@ from momentc.errors import InputError
 from momentc.hybrid import reduce_support
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments
+from momentc.moments.change_frame import change_frame
 from momentc.moments.discrepancy import error_by_order, relative_error_by_order
 from momentc.moments.features import legendre_features
 from momentc.moments.frame import Frame, fit_frame
@@ -33,6 +34,10 @@ from momentc.weighted import WeightedSet
 
 __all__ = ["Compression", "certify", "check_request", "compress_points", "compress_stream"]
 
+
+# Rows of a stream may lie outside of the box of its sample by this factor before their moments are
+# carried over to the frame of all rows.
+MOST_OUTSIDE = 1.5
 
 # The largest weight must be at least this: below 2^-1022 float64 has fewer than 53 bits.
 LEAST_WEIGHT = 2.0**-1010
@@ -202,6 +207,13 @@ def compress_stream(
         own.center, own.scale, coordinates.columns, coordinates.constant, coordinates.dependent
     )
     local, weights, index, raw = stream.points()
+    if len(local) and np.abs(local).max(initial=0.0) > MOST_OUTSIDE:
+        # Polynomials grow fast outside of the box: matching them there would cost all digits.
+        columns = coordinates.columns
+        shift = (coordinates.center[columns] - frame.center[columns]) / frame.scale[columns]
+        local = shift + local * (coordinates.scale[columns] / frame.scale[columns])
+        moments = change_frame(moments, coordinates, frame)
+        coordinates = frame
     rows, merged = merge_duplicates(local, weights, map_function)
     check_request(options.k, options.target, len(rows), frame.rank)
     order = min(setting.order, working_order(options.k, frame.rank, options.target, options.effort))

@@ -1,0 +1,18 @@
+"""Rows that lie far outside of the box of the first batch keep all digits of the moments."""
+
+import numpy as np
+import pytest
+
+from momentc import MomentCompressor, verify_moments
+
+
+@pytest.mark.parametrize("factor", [3.0, 1e2, 1e5])
+def test_rows_far_from_the_first_batch(factor: float) -> None:
+    rng = np.random.default_rng(0)
+    near = rng.normal(size=(20_000, 2))
+    far = factor * (rng.normal(size=(5_000, 2)) + 4.0)
+    compressor = MomentCompressor(4, 200).partial_fit(near).partial_fit(far).finalize()
+    whole = np.concatenate([near, far])
+    assert np.array_equal(compressor.compressed_.points, whole[compressor.compressed_.index])
+    assert compressor.result_.largest_error < 1e-15
+    assert max(verify_moments(whole, compressor.compressed_, 4).error[:5]) < 1e-15
