@@ -63,7 +63,7 @@ def test_the_reported_errors_are_the_true_ones(
         oracle.moments(kept, kept_weights, n_orders - 1, frame),
         n_orders - 1,
     )
-    assert max(exact[result.kept_order + 1 :]) > 1e-6, "there must be something to find"
+    assert max(exact[result.kept_order + 1 :]) > 1e-8, "there must be something to find"
     assert result.error == pytest.approx(exact, rel=1e-9, abs=1e-15)
     exact = oracle.tensor_error_by_order(
         oracle.moments(points, weights, n_orders - 1),
@@ -76,9 +76,18 @@ def test_the_reported_errors_are_the_true_ones(
 
 
 def test_the_certificate_repeats_what_was_found(result: Compression) -> None:
+    """To rounding: rows outside of the sample's box may have changed their coordinates."""
     error, relative = certify(result, float_rows(result), result.support.weights)
-    assert error == result.error
-    assert relative == result.relative_error
+    assert error == pytest.approx(result.error, rel=1e-7, abs=1e-15)
+    assert relative == pytest.approx(result.relative_error, rel=1e-7, abs=1e-14)
+
+
+def test_the_certificate_of_rows_in_the_box_repeats_every_bit(rows: tuple[Array, Array]) -> None:
+    result = compressed((rows[0][:2000], rows[1][:2000]))
+    assert certify(result, float_rows(result), result.support.weights) == (
+        result.error,
+        result.relative_error,
+    )
 
 
 @pytest.mark.parametrize("change", [1e-9, 1e-6, 1e-2])
@@ -95,8 +104,7 @@ def test_the_frame_is_that_of_all_rows(result: Compression, rows: tuple[Array, A
     assert result.frame.center == pytest.approx(np.array(exact.center, dtype=float), rel=1e-13)
     assert result.frame.scale == pytest.approx(np.array(exact.scale, dtype=float), rel=1e-13)
     sampled = all_columns(points[:1000:3], weights[:1000:3])
-    assert result.coordinates.scale.tolist() == sampled.scale.tolist()
-    assert np.all(result.frame.scale > 1.5 * result.coordinates.scale)
+    assert np.all(result.frame.scale > 1.5 * sampled.scale), "the sample knew less"
 
 
 def test_the_counts_are_those_of_the_stream(result: Compression, rows: tuple[Array, Array]) -> None:
