@@ -30,7 +30,7 @@ from momentc.progress import ProgressCallback
 from momentc.reduction.matching import least_change
 from momentc.streaming.stream import CellStream
 from momentc.surplus import match_surplus
-from momentc.weighted import WeightedSet
+from momentc.weighted import WeightedSet, weight_exponent
 
 __all__ = ["Compression", "certify", "check_request", "compress_points", "compress_stream"]
 
@@ -38,26 +38,6 @@ __all__ = ["Compression", "certify", "check_request", "compress_points", "compre
 # Rows of a stream may lie outside of the box of its sample by this factor before their moments are
 # carried over to the frame of all rows.
 MOST_OUTSIDE = 1.5
-
-# The largest weight must be at least this: below 2^-1022 float64 has fewer than 53 bits.
-LEAST_WEIGHT = 2.0**-1010
-
-
-def _exponent(weights: NDArray[np.float64]) -> int:
-    """Return the power of two that brings the largest weight near 1.
-
-    Raises
-    ------
-    InputError
-        If the weights are so small that float64 holds them with less than its full precision.
-    """
-    largest = float(weights.max())
-    if largest < LEAST_WEIGHT:
-        raise InputError(
-            f"the largest weight is {largest:g}, where float64 has few digits left: multiply all "
-            "weights by a power of two"
-        )
-    return int(np.frexp(largest)[1])
 
 
 class _Stopwatch:
@@ -107,7 +87,7 @@ def compress_points(
         with watch.stage("frame"):
             points = np.ascontiguousarray(points, dtype=np.float64)
             # Scaling by a power of two is exact and keeps every power of the weights in range.
-            exponent = _exponent(weights)
+            exponent = weight_exponent(weights)
             scaled = np.ldexp(weights, -exponent)
             rows, merged = merge_duplicates(points, scaled, map_function)
             if not merged.all():
@@ -202,6 +182,12 @@ def compress_stream(
     if extent is None or moments is None:
         raise InputError("there are no rows: an array with at least one row is needed")
     coordinates = setting.frame
+    if not (np.isfinite(moments.high).all() and np.isfinite(moments.low).all()):
+        raise InputError(
+            "the sums of the moments overflow: rows lie so far outside of the place of the sample "
+            "that powers of their distance leave float64; remove such rows, or give all rows the "
+            "memory to be compressed at once"
+        )
     own = extent.frame()
     frame = Frame(
         own.center, own.scale, coordinates.columns, coordinates.constant, coordinates.dependent

@@ -1,11 +1,17 @@
-"""The one data type: a weighted point set."""
+"""The one data type: a weighted point set, and the unit of its weights."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["WeightedSet"]
+from momentc.errors import InputError
+
+__all__ = ["WeightedSet", "weight_exponent"]
+
+# The largest weight must be at least this: below 2^-1022 float64 has fewer than 53 bits.
+LEAST_WEIGHT: Final = 2.0**-1010
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +53,25 @@ class WeightedSet:
         import math
 
         return math.fsum(self.weights)
+
+
+def weight_exponent(weights: NDArray[np.float64]) -> int:
+    """Return the power of two that brings the largest weight near 1.
+
+    Parameters
+    ----------
+    weights : (n,) float64 ndarray
+        > 0, n >= 1.
+
+    Raises
+    ------
+    InputError
+        If the weights are so small that float64 holds them with less than its full precision.
+    """
+    largest = float(weights.max())
+    if largest < LEAST_WEIGHT:
+        raise InputError(
+            f"the largest weight is {largest:g}, where float64 has few digits left: multiply all "
+            "weights by a power of two"
+        )
+    return int(np.frexp(largest)[1])

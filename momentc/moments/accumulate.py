@@ -141,7 +141,10 @@ def accumulate_moments(
 
 def combine_moments(first: Moments, second: Moments) -> Moments:
     """Return the moments of the union of two weighted sets in the same frame."""
-    total = first.high + second.high
-    shadow = total - first.high
-    error = (first.high - (total - shadow)) + (second.high - shadow)
-    return Moments(first.basis, first.plan, total, first.low + second.low + error)
+    # Sums that overflowed stay infinite or NaN, and fail whatever they are compared with.
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = first.high + second.high
+        shadow = total - first.high
+        error = (first.high - (total - shadow)) + (second.high - shadow)
+        low = first.low + second.low + error
+    return Moments(first.basis, first.plan, total, low)

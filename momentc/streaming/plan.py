@@ -135,7 +135,11 @@ def plan_stream(
         n_cells=n_cells,
         slots=slots,
         block_rows=block_rows,
-        sample_rows=max(LEAST_SAMPLE, SAMPLE_ROWS_A_CELL * n_cells),
+        sample_rows=min(
+            max(LEAST_SAMPLE, SAMPLE_ROWS_A_CELL * n_cells),
+            # It is gone before the cells are filled: only wide rows make it too large.
+            max(2 * n_cells, budget // (2 * (row_bytes + 24 * n_variables))),
+        ),
         left=n_cells * n_moments,
         memory=block_rows * block_row + store(n_cells, slots),
     )

@@ -19,6 +19,7 @@ from momentc.moments.request import compared_order, working_order
 from momentc.options import CompressOptions
 from momentc.streaming.cell_store import CellStore
 from momentc.streaming.plan import StreamPlan
+from momentc.weighted import weight_exponent
 
 __all__ = ["CellStream", "Setting", "fit_setting"]
 
@@ -92,7 +93,7 @@ def fit_setting(
         options.seed,
         order=order,
         compared=compared_order(order, frame.rank),
-        exponent=int(np.frexp(weights.max())[1]),
+        exponent=weight_exponent(weights),
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from momentc import MomentCompressor, verify_moments
+from momentc.errors import InputError
 
 
 @pytest.mark.parametrize("factor", [3.0, 1e2, 1e5])
@@ -16,3 +17,19 @@ def test_rows_far_from_the_first_batch(factor: float) -> None:
     assert np.array_equal(compressor.compressed_.points, whole[compressor.compressed_.index])
     assert compressor.result_.largest_error < 1e-15
     assert max(verify_moments(whole, compressor.compressed_, 4).error[:5]) < 1e-15
+
+
+def test_powers_that_leave_float64_are_an_error() -> None:
+    rng = np.random.default_rng(0)
+    compressor = MomentCompressor(12, 200).partial_fit(rng.normal(size=(2_000, 1)))
+    compressor.partial_fit(1e40 * rng.normal(size=(2_000, 1)))
+    with pytest.raises(InputError, match="leave float64"):
+        compressor.finalize()
+
+
+def test_weights_without_their_digits_are_an_error() -> None:
+    rng = np.random.default_rng(0)
+    with pytest.raises(InputError, match="multiply all weights"):
+        MomentCompressor(2, 200).partial_fit(
+            rng.normal(size=(2_000, 1)), sample_weight=np.full(2_000, 1e-310)
+        )
