@@ -14,7 +14,7 @@ from momentc.pipeline import Compression, compress_points
 from momentc.verification import MomentComparison, compare_moments
 from momentc.weighted import WeightedSet
 
-__all__ = ["MomentCompressor", "compress", "verify_moments"]
+__all__ = ["MomentCompressor", "compress", "require_tolerance", "verify_moments"]
 
 # Rows that a comparison takes at a time.
 BLOCK_ROWS = 65536
@@ -142,7 +142,7 @@ class MomentCompressor:
         with ArraySource(array, _as_weights(sample_weight)) as source:
             loaded = load_points(source)
             result = compress_points(loaded.points, loaded.weights, self._options())
-            self._require(result)
+            require_tolerance(result)
             index = loaded.index[result.support.index]
             self.compressed_ = WeightedSet(source.take(index), result.support.weights, index)
         self.result_ = result
@@ -211,7 +211,7 @@ class MomentCompressor:
         if self._accumulation is None:
             raise UsageError("finalize() comes after partial_fit()")
         result, kept = self._accumulation.compress()
-        self._require(result)
+        require_tolerance(result)
         self.result_, self.compressed_ = result, kept
         return self
 
@@ -219,15 +219,6 @@ class MomentCompressor:
         return CompressOptions(
             self.k, self.target, self.random_state, self.threads, self.tolerance, self.effort
         )
-
-    def _require(self, result: Compression) -> None:
-        """Refuse a result that misses the tolerance."""
-        if not result.ok:
-            raise VerificationError(
-                f"the moments of the result differ by {result.largest_error:.1e} in the frame, "
-                f"more than the tolerance {self.tolerance:.1e}; a lower k or a larger target will "
-                "do"
-            )
 
 
 def verify_moments(
@@ -273,3 +264,17 @@ def verify_moments(
 
 def _as_weights(weights: ArrayLike | None) -> NDArray[Any] | None:
     return None if weights is None else np.asarray(weights)
+
+
+def require_tolerance(result: Compression) -> None:
+    """Refuse a result that misses the tolerance.
+
+    Raises
+    ------
+    VerificationError
+    """
+    if not result.ok:
+        raise VerificationError(
+            f"the moments of the result differ by {result.largest_error:.1e} in the frame, more "
+            f"than the tolerance {result.tolerance:.1e}; a lower k or a larger target will do"
+        )

@@ -21,7 +21,8 @@ from momentc.moments.request import check_request, working_order
 from momentc.options import CompressOptions
 from momentc.pipeline import compress_stream
 from momentc.streaming.plan import plan_stream
-from momentc.streaming.stream import CellStream, fit_setting
+from momentc.streaming.shape import StreamShape
+from momentc.streaming.stream import fit_setting
 from momentc.weighted import WeightedSet
 
 __all__ = ["Accumulation"]
@@ -65,10 +66,10 @@ class Accumulation:
         check_request(options.k, options.target, max(n, options.target + 1), m)
         frame = Frame(sampled.center, sampled.scale, np.arange(m, dtype=np.int64))
         order = working_order(options.k, m, options.target, options.effort)
-        self._n_raw = m * dtype.itemsize
+        n_raw = m * dtype.itemsize
         sizes = plan_stream(
-            row_bytes=self._n_raw,
-            n_raw=self._n_raw,
+            row_bytes=n_raw,
+            n_raw=n_raw,
             n_variables=m,
             n_moments=n_moments(m, order),
             target=options.target,
@@ -76,8 +77,8 @@ class Accumulation:
         )
         stride = max(1, n // sizes.sample_rows)
         setting = fit_setting(points[::stride], weights[::stride], frame, options, sizes.n_cells)
-        self._left = sizes.left
-        self.stream = CellStream(setting, sizes, self._n_raw)
+        self.shape = StreamShape(setting, sizes, n_raw)
+        self.stream = self.shape.stream()
 
     @property
     def n_columns(self) -> int:
@@ -164,7 +165,7 @@ class Accumulation:
         """
         n_threads = self.options.threads or available_threads()
         with thread_map(n_threads) as map_function:
-            if len(self.stream) > 2 * self._left:
+            if len(self.stream) > 2 * self.shape.sizes.left:
                 self.stream.reduce(map_function)
             compression = compress_stream(
                 self.stream, self.options, map_function=map_function, n_threads=n_threads

@@ -47,6 +47,8 @@ ALLOWED: dict[str, frozenset[str]] = {
     # Networks and training sets; only it knows torch. Its checkpoints are files, which io opens.
     "learn": frozenset({"api", "io", "pipeline"}),
     "api": frozenset({"compression", "incremental", "io", "pipeline", "verification"}),
+    # The API for arrays that lie on a Dask cluster.
+    "dask": frozenset({"api", "engine", "incremental", "io", "streaming"}),
     # Besides whole compressions it runs baselines of its own, over processes, and checks them.
     "study": frozenset({"clustering", "engine", "moments", "panel", "pipeline", "verification"}),
     "verification": frozenset({"moments"}),

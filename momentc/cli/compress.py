@@ -22,6 +22,7 @@ Examples:
   cat x.npy | momentc compress - -k 3 -n 500 -o - > small.npz
   momentc compress run-*.npy -k 3 -n 10000 -o all.h5 --memory 1G
   momentc compress big.h5 --shard 3/16 -k 5 -n 8000 -o parts/
+  momentc compress big.h5 --engine dask --workers 8 -k 5 -n 8000
 
 Keep TARGET rows of INPUT, with weights, and all moments up to order K.
 
@@ -116,6 +117,32 @@ def compress(
         ),
     ] = 60.0,
     restart: opt.Restart = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            metavar="threads|dask",
+            help="What runs the work: threads of this process, or a Dask cluster, to which the "
+            "rows are given out in ranges (extra: momentc[dask]). Default: threads.",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Dask cluster to use, as tcp://host:8786; implies --engine dask. Default: one of "
+            "processes of this machine, for this command.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            metavar="INT",
+            help="With --engine dask: processes on this machine; 0 is as many as --threads.",
+        ),
+    ] = 0,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Read headers only; say what would be done and needed."),
@@ -190,6 +217,9 @@ def compress(
         shard=None if shard is None else parse_part("--shard", shard),
         checkpoint_every=checkpoint_every,
         restart=restart,
+        engine=engine or ("threads" if scheduler is None else "dask"),  # type: ignore[arg-type]
+        scheduler=scheduler,
+        workers=workers,
     )
     if dry_run:
         from momentc.files.plan import plan_compress

@@ -101,6 +101,11 @@ def _planned_stream(plan: "CompressPlan") -> Facts:
     start, stop = plan.rows
     if stop - start < plan.n_rows:
         facts.append(("rows", f"{format_count(start)} to {format_count(stop - 1)} of all"))
+    if plan.ranges:
+        most = max(stop - start for start, stop in plan.ranges)
+        facts.append(
+            ("ranges", f"{format_count(len(plan.ranges))} of at most {format_count(most)} rows")
+        )
     if plan.checkpoints:
         facts.append(("checkpoints", "beside the output; the same command goes on from there"))
     return facts

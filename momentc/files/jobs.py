@@ -1,12 +1,15 @@
 """What a job on files is asked to do, and what it answers."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from momentc.errors import UsageError
 from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
 
-__all__ = ["CompressJob", "InputChoice", "JobReport", "MergeJob", "VerifyJob"]
+__all__ = ["CompressJob", "Engine", "InputChoice", "JobReport", "MergeJob", "VerifyJob"]
+
+Engine = Literal["threads", "dask"]
+"""What runs the work: the threads of this process, or processes and machines under Dask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,19 @@ class CompressJob:
         Seconds between checkpoints of a stream.
     restart : bool
         Begin anew even if there is a checkpoint.
+    engine : {'threads', 'dask'}
+        With dask, the input is always streamed, in ranges of rows.
+    scheduler : str, optional
+        Address of a Dask cluster that is there. Default: one of this machine, for this job.
+    workers : int
+        Processes of the cluster of this machine; 0: as many as threads.
+    range_rows : int, optional
+        Rows of a range, at most. Default: what dask does well with; no ranges with threads.
+
+    Raises
+    ------
+    UsageError
+        The choices of the engine contradict each other.
     """
 
     source: InputChoice
@@ -92,6 +108,26 @@ class CompressJob:
     shard: tuple[int, int] | None = None
     checkpoint_every: float = 60.0
     restart: bool = False
+    engine: Engine = "threads"
+    scheduler: str | None = None
+    workers: int = 0
+    range_rows: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what belongs to the engine."""
+        if self.engine not in get_args(Engine):
+            raise UsageError(
+                f"--engine is {self.engine!r}; expected one of {', '.join(get_args(Engine))}"
+            )
+        if self.workers < 0:
+            raise UsageError(f"--workers is {self.workers}; expected 0 (as --threads) or more")
+        if self.engine != "dask" and (self.scheduler is not None or self.workers):
+            raise UsageError("--scheduler and --workers go with --engine dask")
+        if self.scheduler is not None and self.workers:
+            raise UsageError(
+                f"--workers {self.workers} goes with a cluster of this machine, but the one at "
+                f"{self.scheduler!r} has its own workers; give one of --workers and --scheduler"
+            )
 
 
 @dataclass(frozen=True, slots=True)

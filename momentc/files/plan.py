@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from momentc.errors import MemoryBudgetError, RequestError
+from momentc.errors import MemoryBudgetError, RequestError, UsageError
 from momentc.files.jobs import CompressJob
 from momentc.files.names import is_file_name, output_of, report_of
 from momentc.files.parts import shard_rows
+from momentc.files.ranges import RANGE_ROWS, cut_ranges
 from momentc.moments.request import working_order
 from momentc.streaming.plan import StreamPlan, plan_stream
 
@@ -46,6 +47,10 @@ START_SECONDS = 1.0
 # Seconds a row of a stream on one thread: reading, sending to a cell, summing and reducing.
 STREAM_ROW = 3.5e-7
 STREAM_MOMENT = 1.2e-8
+
+# Budget of each worker of a cluster where none was given. Not a part of a machine's memory: the
+# result depends on it, and shall be the same from any cluster.
+WORKER_MEMORY = 2**30
 
 # A stream carries whole rows along if they are at most so many times as wide as the columns that
 # count are in float64.
@@ -97,6 +102,8 @@ class CompressPlan:
         Files that are read.
     checkpoints : bool
         Whether the work can be interrupted and taken up again.
+    ranges : tuple of (int, int)
+        Ranges of rows that are streamed apart and merged; none where one pass takes all.
     """
 
     input: str
@@ -121,6 +128,7 @@ class CompressPlan:
     row_bytes: int
     inputs: tuple[Path, ...]
     checkpoints: bool
+    ranges: tuple[tuple[int, int], ...] = ()
 
     @property
     def target_may_be_low(self) -> bool:
@@ -133,6 +141,7 @@ class CompressPlan:
         values["stream"] = None if self.stream is None else asdict(self.stream)
         values["inputs"] = [str(path) for path in self.inputs]
         values["rows"] = list(self.rows)
+        values["ranges"] = len(self.ranges)
         # The order is not chosen before the data are read; the one in the plan is the least.
         return {**values, "k": "auto"} if self.auto_order else values
 
@@ -238,7 +247,10 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
         largest = min(MOST_MOMENTS_TRIED, target, source.n_rows)
     output = output_of(job)
     report = report_of(job)
-    budget = default_memory() if job.memory is None else job.memory
+    in_ranges = job.engine == "dask" or job.range_rows is not None
+    if in_ranges:
+        _check_files(source)
+    budget = job.memory or (WORKER_MEMORY if in_ranges else default_memory())
     rows = (0, source.n_rows) if job.shard is None else shard_rows(source.n_rows, job.shard)
     needed = needed_memory(source, n_columns, largest)
     row_bytes = source.n_columns * source.dtype.itemsize
@@ -246,7 +258,7 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
     carries = source.sequential_only or row_bytes <= MOST_CARRIED * 8 * n_columns
     n_raw = row_bytes if carries else 0
     stream = None
-    if job.shard is not None or (needed > budget and not copies_through):
+    if in_ranges or job.shard is not None or (needed > budget and not copies_through):
         order = working_order(k, n_columns, target, job.options.effort)
         stream = plan_stream(
             row_bytes=row_bytes,
@@ -280,8 +292,25 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
         n_raw=n_raw if stream is not None else 0,
         row_bytes=row_bytes,
         inputs=source.paths,
-        checkpoints=stream is not None and not source.sequential_only and is_file_name(output),
+        checkpoints=not (stream is None or in_ranges or source.sequential_only)
+        and is_file_name(output),
+        ranges=cut_ranges(rows, source.n_rows, row_bytes, job.range_rows or RANGE_ROWS)
+        if in_ranges
+        else (),
     )
+
+
+def _check_files(source: "Source") -> None:
+    """Refuse what processes other than this one cannot read.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not source.paths or not all(path.is_file() for path in source.paths):
+        raise UsageError(
+            f"{source.name} is a pipe, which only one process can read; --engine dask needs files"
+        )
 
 
 def _seconds(job: CompressJob, n_rows: int, n_moments: int, *, streams: bool) -> float:
@@ -332,7 +361,7 @@ def _lines(path: str) -> list[str]:
 
 
 def _threads(job: CompressJob) -> int:
-    return max(job.options.threads, 1)
+    return max(job.workers or job.options.threads, 1)
 
 
 def _mib(n_bytes: int) -> str:

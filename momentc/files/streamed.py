@@ -1,5 +1,6 @@
 """Compress an input that does not fit into memory, or a part of its rows: in cells, in one pass.
 
+The pass goes from the first row to the last, with checkpoints, or range by range on a cluster.
 Where columns of the sample are constant or depend on each other, the frame is fitted to all rows
 first, which takes more passes.
 """
@@ -21,10 +22,12 @@ from momentc.files.jobs import CompressJob
 from momentc.files.measure import Stopwatch
 from momentc.files.parts import part_arrays, part_head, sample_digest
 from momentc.files.plan import CompressPlan
-from momentc.files.work import Counts, Work
+from momentc.files.ranges import take_in_ranges
+from momentc.files.work import Counts, Work, rows_as_bytes
 from momentc.io.convert import PointBlock, float64_blocks, select_columns
 from momentc.io.numeric import to_float64
 from momentc.io.source import Source
+from momentc.map_function import MapFunction
 from momentc.moments.frame import Frame, FrameFit, fit_frame
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request, working_order
@@ -114,7 +117,10 @@ def open_stream(
         options = replace(options, k=choice.k)
     frame, passes = fit_frame(points, weights), 1
     if frame.rank < len(columns):
-        frame, passes = _fit_to_all(job, source, columns, frame, say)
+        if source.sequential_only or plan.ranges:
+            frame = _with_every_column(frame)
+        else:
+            frame, passes = _fit_to_all(job, source, columns, say)
     check_request(options.k, options.target, source.n_rows, frame.rank)
     order = working_order(options.k, frame.rank, options.target, options.effort)
     sizes = plan.stream_for(options.target, frame.rank, n_moments(frame.rank, order))
@@ -132,21 +138,22 @@ def _weights_at(source: Source, index: NDArray[np.int64]) -> NDArray[np.float64]
     return np.concatenate([part for part in parts if part is not None])
 
 
+def _with_every_column(sampled: Frame) -> Frame:
+    """Return the frame of a sample without a judgement on the columns.
+
+    For a pipe, which passes once, and for a cluster, which would wait for the passes of one
+    process. Groups of dependent columns are reduced as well, they only need more points.
+    """
+    return Frame(sampled.center, sampled.scale, np.arange(len(sampled.center), dtype=np.int64))
+
+
 def _fit_to_all(
     job: CompressJob,
     source: Source,
     columns: NDArray[np.int64],
-    sampled: Frame,
     say: ProgressCallback,
 ) -> tuple[Frame, int]:
-    """Settle for all rows which columns carry moments of their own.
-
-    A pipe passes once: there every column is kept, in the frame of the sample. Groups of dependent
-    columns are reduced as well, they only need more points.
-    """
-    if source.sequential_only:
-        every = np.arange(len(columns), dtype=np.int64)
-        return Frame(sampled.center, sampled.scale, every), 1
+    """Settle for all rows which columns carry moments of their own."""
 
     def blocks(stage: str) -> Iterator[PointBlock]:
         for block in float64_blocks(
@@ -200,27 +207,17 @@ def work_streamed(
     """
     opened = open_stream(job, source, plan, say)
     n_threads = opened.options.threads or available_threads()
-    stream = CellStream(opened.setting, opened.sizes, plan.n_raw)
     head = part_head(job, source, plan, opened)
     watch.lap("looking at a sample")
     checkpoints = Checkpoints(job, plan, head)
-    counts = Counts()
-    first = checkpoints.resume(stream, source, counts)
+    start, stop = plan.rows
     with thread_map(n_threads) as map_function:
-        start, stop = plan.rows
-        blocks = float64_blocks(
-            source, opened.columns, nan=job.source.nan, allow_lossy=job.source.allow_lossy,
-            rows_per_block=opened.sizes.block_rows, start=max(start, first), stop=stop,
-        )  # fmt: skip
-        with interruption() as check, read_ahead(blocks) as ahead:
-            for block in ahead:
-                stream.add(
-                    block.points, block.weights, block.index, _bytes_of(block.raw, plan.n_raw),
-                    map_function,
-                )  # fmt: skip
-                counts.add(block)
-                say("streaming", block.stop - start, stop - start)
-                checkpoints.after_block(stream, source, counts, block.stop, check)
+        if plan.ranges:
+            stream, counts = take_in_ranges(job, source, plan, opened, say)
+        else:
+            stream, counts = _take_in_one_pass(
+                job, source, plan, opened, checkpoints, say, interruption, map_function
+            )
         watch.lap("streaming")
         if stream.extent is None:
             raise InputError(
@@ -253,14 +250,41 @@ def work_streamed(
         counts=counts,
         warnings=(*source.warnings, *checkpoints.warnings),
         choice=opened.choice,
-        streamed={**head["stream"], "passes": opened.passes},
+        streamed={
+            **head["stream"],
+            "passes": opened.passes,
+            **({"ranges": len(plan.ranges)} if plan.ranges else {}),
+        },
         part=None if job.shard is None else head,
         extra=None if job.shard is None else part_arrays(stream, source),
     )
 
 
-def _bytes_of(raw: NDArray[np.generic], n_raw: int) -> NDArray[np.uint8]:
-    """See rows as rows of bytes, if these are to be carried along."""
-    if n_raw == 0:
-        return np.empty((len(raw), 0), dtype=np.uint8)
-    return np.ascontiguousarray(raw).view(np.uint8).reshape(len(raw), -1)
+def _take_in_one_pass(
+    job: CompressJob,
+    source: Source,
+    plan: CompressPlan,
+    opened: StreamInput,
+    checkpoints: Checkpoints,
+    say: ProgressCallback,
+    interruption: Interruption,
+    map_function: MapFunction,
+) -> tuple[CellStream, Counts]:
+    """Stream the rows of a job from the first to the last, from where a checkpoint stands."""
+    stream, counts = CellStream(opened.setting, opened.sizes, plan.n_raw), Counts()
+    first = checkpoints.resume(stream, source, counts)
+    start, stop = plan.rows
+    blocks = float64_blocks(
+        source, opened.columns, nan=job.source.nan, allow_lossy=job.source.allow_lossy,
+        rows_per_block=opened.sizes.block_rows, start=max(start, first), stop=stop,
+    )  # fmt: skip
+    with interruption() as check, read_ahead(blocks) as ahead:
+        for block in ahead:
+            stream.add(
+                block.points, block.weights, block.index, rows_as_bytes(block.raw, plan.n_raw),
+                map_function,
+            )  # fmt: skip
+            counts.add(block)
+            say("streaming", block.stop - start, stop - start)
+            checkpoints.after_block(stream, source, counts, block.stop, check)
+    return stream, counts

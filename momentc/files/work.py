@@ -15,7 +15,7 @@ from momentc.weighted import WeightedSet
 if TYPE_CHECKING:
     from momentc.study.order import OrderChoice
 
-__all__ = ["Counts", "Work", "as_float64"]
+__all__ = ["Counts", "Work", "as_float64", "rows_as_bytes"]
 
 
 @dataclass(slots=True)
@@ -46,6 +46,16 @@ class Counts:
         if len(block.weights):
             self.least_weight = min(self.least_weight, float(block.weights.min()))
             self.largest_weight = max(self.largest_weight, float(block.weights.max()))
+
+    def plus(self, other: "Counts") -> "Counts":
+        """Return the counts of both together."""
+        return Counts(
+            self.n_dropped_nan + other.n_dropped_nan,
+            self.n_zero_weight + other.n_zero_weight,
+            self.n_lossy + other.n_lossy,
+            min(self.least_weight, other.least_weight),
+            max(self.largest_weight, other.largest_weight),
+        )
 
     def notes(self, name: str) -> list[str]:
         """Say what the user should know of it."""
@@ -102,3 +112,10 @@ class Work:
 def as_float64(result: WeightedSet, columns: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the matched columns as the mathematics sees them."""
     return np.ascontiguousarray(result.points[:, columns].astype(np.float64))
+
+
+def rows_as_bytes(raw: NDArray[np.generic], n_raw: int) -> NDArray[np.uint8]:
+    """See rows as rows of bytes, if these are to be carried along (``n_raw`` > 0)."""
+    if n_raw == 0:
+        return np.empty((len(raw), 0), dtype=np.uint8)
+    return np.ascontiguousarray(raw).view(np.uint8).reshape(len(raw), n_raw)
