@@ -7,10 +7,10 @@ import typer
 from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import prepare
-from momentc.cli.render import compression_facts, order_table, plan_facts
+from momentc.cli.outcome import show_compression
+from momentc.cli.render import plan_facts
 from momentc.cli.signals import signals_wait
-from momentc.cli.text import one_line, parse_order, parse_part, parse_size
-from momentc.errors import VerificationError
+from momentc.cli.text import parse_order, parse_part, parse_size
 
 __all__ = ["HELP", "compress"]
 
@@ -57,9 +57,7 @@ def compress(
             "rows.",
         ),
     ] = "5",
-    target: Annotated[
-        int, typer.Option("--target", "-n", metavar="INT", help="Objects to keep.")
-    ] = 1000,
+    target: opt.Target = 1000,
     output: Annotated[
         str | None,
         typer.Option(
@@ -74,19 +72,8 @@ def compress(
     weights: opt.Weights = None,
     columns: opt.Columns = None,
     threads: opt.Threads = 0,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            "--memory",
-            "-M",
-            metavar="SIZE",
-            help="Memory budget, as 500M, 4G or 4GiB: rows that need more are streamed. "
-            "Default: half of what the process may use.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="INT", help="Seed, recorded in the output.")
-    ] = 0,
+    memory: opt.Memory = None,
+    seed: opt.Seed = 0,
     effort: Annotated[
         str,
         typer.Option(
@@ -147,25 +134,9 @@ def compress(
         bool,
         typer.Option("--dry-run", help="Read headers only; say what would be done and needed."),
     ] = False,
-    force: Annotated[
-        bool,
-        typer.Option("--force", "-f", help="Overwrite an existing output (never the input)."),
-    ] = False,
-    keep_going: Annotated[
-        bool,
-        typer.Option(
-            "--keep-going",
-            help="Write the result even if the tolerance is missed, marked as not ok; exit code 5.",
-        ),
-    ] = False,
-    report: Annotated[
-        str | None,
-        typer.Option(
-            "--report",
-            metavar="PATH",
-            help="File for the report. Default: beside the output, data.momentc.report.json.",
-        ),
-    ] = None,
+    force: opt.Force = False,
+    keep_going: opt.KeepGoing = False,
+    report: opt.Report = None,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
     no_progress: opt.NoProgress = False,
@@ -235,13 +206,4 @@ def compress(
         outcome = compress_file(
             job, progress=progress, began=console.began, interruption=signals_wait
         )
-    for sentence in outcome.notes:
-        console.note(sentence)
-    for stage, seconds in outcome.content["stages"].items():
-        console.detail(f"{seconds:9.3f} s  {stage}")
-    console.result(outcome.content, compression_facts(outcome), order_table(outcome.content))
-    if not outcome.ok:
-        raise VerificationError(
-            f"{one_line(str(outcome.output))}: written as --keep-going asks, but its moments miss "
-            f"the tolerance {tolerance:.1e}; it is marked as not ok"
-        )
+    show_compression(console, outcome, tolerance)

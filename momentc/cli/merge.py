@@ -7,9 +7,8 @@ import typer
 from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import prepare
-from momentc.cli.render import compression_facts, order_table
-from momentc.cli.text import one_line, parse_size
-from momentc.errors import VerificationError
+from momentc.cli.outcome import show_compression
+from momentc.cli.text import parse_size
 
 __all__ = ["HELP", "merge"]
 
@@ -33,9 +32,7 @@ def merge(
             metavar="PART...", help="Files of --shard, in any order.", show_default=False
         ),
     ],
-    target: Annotated[
-        int, typer.Option("--target", "-n", metavar="INT", help="Objects to keep.")
-    ] = 1000,
+    target: opt.Target = 1000,
     k: Annotated[
         int | None,
         typer.Option("--k", "-k", metavar="INT", help="Moment order. Default: that of the parts."),
@@ -58,36 +55,13 @@ def merge(
         ),
     ] = False,
     threads: opt.Threads = 0,
-    memory: Annotated[
-        str | None,
-        typer.Option(
-            "--memory",
-            "-M",
-            metavar="SIZE",
-            help="Memory budget, as 500M, 4G or 4GiB. Default: half of what the process may use.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="INT", help="Seed, recorded in the output.")
-    ] = 0,
+    memory: opt.Memory = None,
+    seed: opt.Seed = 0,
     effort: opt.Effort = "normal",
     tolerance: opt.Tolerance = 1e-10,
     force: opt.Force = False,
-    keep_going: Annotated[
-        bool,
-        typer.Option(
-            "--keep-going",
-            help="Write the result even if the tolerance is missed, marked as not ok; exit code 5.",
-        ),
-    ] = False,
-    report: Annotated[
-        str | None,
-        typer.Option(
-            "--report",
-            metavar="PATH",
-            help="File for the report. Default: beside the output, data.momentc.report.json.",
-        ),
-    ] = None,
+    keep_going: opt.KeepGoing = False,
+    report: opt.Report = None,
     quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
     no_progress: opt.NoProgress = False,
@@ -125,13 +99,4 @@ def merge(
     )
     with console.progress() as progress:
         outcome = merge_files(job, progress=progress, began=console.began)
-    for sentence in outcome.notes:
-        console.note(sentence)
-    for stage, seconds in outcome.content["stages"].items():
-        console.detail(f"{seconds:9.3f} s  {stage}")
-    console.result(outcome.content, compression_facts(outcome), order_table(outcome.content))
-    if not outcome.ok:
-        raise VerificationError(
-            f"{one_line(str(outcome.output))}: written as --keep-going asks, but its moments miss "
-            f"the tolerance {tolerance:.1e}; it is marked as not ok"
-        )
+    show_compression(console, outcome, tolerance)

@@ -15,11 +15,16 @@ __all__ = [
     "Dataset",
     "Effort",
     "Force",
+    "KeepGoing",
+    "Memory",
     "NanPolicy",
     "NoProgress",
     "Plot",
     "Quiet",
+    "Report",
     "Restart",
+    "Seed",
+    "Target",
     "Threads",
     "Tolerance",
     "Verbose",
@@ -133,6 +138,33 @@ Restart = Annotated[
     bool,
     typer.Option(
         "--restart", help="Forget what an earlier run has finished (cells, checkpoint); begin anew."
+    ),
+]
+Target = Annotated[int, typer.Option("--target", "-n", metavar="INT", help="Objects to keep.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="INT", help="Seed, recorded in the output.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        "-M",
+        metavar="SIZE",
+        help="Memory budget, as 500M, 4G or 4GiB: rows that need more are streamed. "
+        "Default: half of what the process may use.",
+    ),
+]
+KeepGoing = Annotated[
+    bool,
+    typer.Option(
+        "--keep-going",
+        help="Write the result even if the tolerance is missed, marked as not ok; exit code 5.",
+    ),
+]
+Report = Annotated[
+    str | None,
+    typer.Option(
+        "--report",
+        metavar="PATH",
+        help="File for the report. Default: beside the output, data.momentc.report.json.",
     ),
 ]
 
