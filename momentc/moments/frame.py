@@ -198,8 +198,9 @@ class FrameFit:
         frame = fit.frame()
 
     Whether columns depend on each other is settled by their Gram matrix, in one pass, in the usual
-    case. Only where it leaves a doubt follow a sequential QR factorisation, and a pass in which
-    each candidate is checked against the combination it seems to be, row by row.
+    case. Only where it leaves a doubt follow a sequential QR factorisation, a pass that takes its
+    rounding out of the coefficients, and one in which each candidate is checked against the
+    combination it seems to be, row by row.
     """
 
     def __init__(self) -> None:
@@ -244,7 +245,9 @@ class FrameFit:
         candidates = triangle.candidates()
         if not candidates:
             return
-        residuals = _Residuals(frame, candidates)
+        refinement = _Refinement(frame, candidates)
+        yield refinement
+        residuals = _Residuals(frame, refinement.combinations())
         yield residuals
         dropped = residuals.dependent()
         kept = [j for j in range(frame.rank) if j not in dropped]
@@ -303,8 +306,8 @@ class _SequentialQR:
             self._triangle = qr(stacked, mode="r", check_finite=False)[0][: stacked.shape[1]]
             self._n += len(local)
 
-    def candidates(self) -> dict[int, tuple[list[int], NDArray[np.float64]]]:
-        """Return {column: (columns before it that are kept, coefficients of 1 and of these)}.
+    def candidates(self) -> dict[int, tuple[list[int], NDArray[np.float64], NDArray[np.float64]]]:
+        """Return {column: (columns before it that are kept, coefficients of 1 and of these, R)}.
 
         Columns are taken from left to right, so the leftmost of a dependent set are kept. The
         bound is generous, ``512 (m + 1) eps sqrt(n)``: what is named here is only a candidate.
@@ -312,17 +315,51 @@ class _SequentialQR:
         width = self._triangle.shape[1]
         bound = 512.0 * width * EPS * math.sqrt(self._n)
         kept: list[int] = []
-        found: dict[int, tuple[list[int], NDArray[np.float64]]] = {}
+        found: dict[int, tuple[list[int], NDArray[np.float64], NDArray[np.float64]]] = {}
         for j in range(width - 1):
             basis = self._triangle[:, [0, *(1 + i for i in kept)]]
             column = self._triangle[:, 1 + j]
             q, r = qr(basis, mode="economic", check_finite=False)
             inside = q.T @ column
             if np.linalg.norm(column - q @ inside) <= bound:
-                found[j] = (list(kept), solve_triangular(r, inside, check_finite=False))
+                found[j] = (list(kept), solve_triangular(r, inside, check_finite=False), r)
             else:
                 kept.append(j)
         return found
+
+
+class _Refinement:
+    """One step of iterative refinement for the coefficients of each candidate.
+
+    Every block of the QR factorisation rounds, and so a combination that holds in every row would
+    be missed by more than rounding after a few blocks. With the misses b - B x of all rows and
+    B = Q R, the correction is R^-1 R^-T B^T (b - B x), the seminormal equations (Bjorck 1987).
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        candidates: dict[int, tuple[list[int], NDArray[np.float64], NDArray[np.float64]]],
+    ) -> None:
+        self._frame = frame
+        self._candidates = candidates
+        self._sums = {j: np.zeros(len(x)) for j, (_, x, _) in candidates.items()}
+
+    def __call__(self, points: NDArray[np.float64]) -> None:
+        local = self._frame.apply(points)
+        for j, (kept, x, _) in self._candidates.items():
+            basis = local[:, kept]
+            miss = local[:, j] - (x[0] + basis @ x[1:])
+            self._sums[j][0] += miss.sum()
+            self._sums[j][1:] += miss @ basis
+
+    def combinations(self) -> dict[int, tuple[list[int], NDArray[np.float64]]]:
+        """Return {column: (columns before it that are kept, coefficients of 1 and of these)}."""
+        better = {}
+        for j, (kept, x, r) in self._candidates.items():
+            half = solve_triangular(r, self._sums[j], trans="T", check_finite=False)
+            better[j] = (kept, x + solve_triangular(r, half, check_finite=False))
+        return better
 
 
 class _Residuals:

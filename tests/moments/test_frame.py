@@ -110,6 +110,24 @@ def test_dependent_columns_are_found_and_the_leftmost_kept() -> None:
     assert all(residual <= 1e-14 for _, residual in frame.dependent)
 
 
+@pytest.mark.parametrize("integers", [False, True])
+def test_dependent_columns_are_found_in_many_blocks(integers: bool) -> None:
+    """Every block of the factorisation rounds, however many there are."""
+    x = np.random.default_rng(4).normal(size=(60_000, 2)) * 100.0
+    x = np.floor(x) if integers else x
+    points = np.column_stack([x, 2.0 * x[:, 0] - 1.0, x[:, 0] + x[:, 1]])
+    fit = FrameFit()
+    blocks = np.array_split(points, 300)
+    for block in blocks:
+        fit.add_extent(block, np.ones(len(block)))
+    fit.close_extent()
+    for stage in fit.passes():
+        for block in blocks:
+            stage(block)
+    assert fit.frame().columns.tolist() == [0, 1]
+    assert [column for column, _ in fit.frame().dependent] == [2, 3]
+
+
 @pytest.mark.parametrize("noise", [1e-9, 1e-13])
 def test_a_column_that_is_nearly_dependent_stays(noise: float) -> None:
     rng = np.random.default_rng(2)
