@@ -17,8 +17,11 @@ HELP = """\b
 Examples:
   momentc verify-moments data.h5 data.momentc.h5
   momentc verify-moments data.h5:/grp/x small.npz --weights /grp/mass --k 4 --tol 1e-12
+  momentc verify-moments 'run-*.npy' all.h5
 
 Compare the moments of ORIGINAL and COMPRESSED, order by order.
+
+Several ORIGINALs are read as one array, as compress does.
 
 Both are read anew. Dataset, columns and the handling of NaN are what COMPRESSED records,
 unless given here. The exit code is 0 if all moments agree within the tolerance, else 5.
@@ -27,11 +30,12 @@ unless given here. The exit code is 0 if all moments agree within the tolerance,
 
 def verify_moments(
     context: typer.Context,
-    original: Annotated[
-        str,
+    originals: Annotated[
+        list[str],
         typer.Argument(
-            metavar="ORIGINAL",
-            help="The file that was compressed, or - for the standard input.",
+            metavar="ORIGINAL...",
+            help="The file that was compressed, or - for the standard input; several files or a "
+            "quoted pattern where they were compressed as one.",
             show_default=False,
         ),
     ],
@@ -67,11 +71,14 @@ def verify_moments(
     )
     prepare(threads)
     from momentc.files.jobs import InputChoice, VerifyJob
+    from momentc.files.names import expand_inputs
     from momentc.files.verify import verify_files
 
+    original, *more = expand_inputs(originals)
     job = VerifyJob(
         source=InputChoice(
             location=original,
+            more=tuple(more),
             dataset=dataset,
             weights=weights,
             columns=columns,

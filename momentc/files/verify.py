@@ -120,18 +120,20 @@ def with_recorded_choices(
 ) -> InputChoice:
     """Fill in what the user left open with what the compressed file records of its making.
 
-    Recorded weights are only looked for inside the original: a compressed file from elsewhere must
+    Recorded weights are only looked for inside the originals: a compressed file from elsewhere must
     not be able to make momentc open files that the user did not name.
 
     Raises
     ------
     InputError
-        The original is missing, or the recorded weights are not inside it.
+        An original is missing, or the recorded weights are not inside it.
     """
     recorded = _recorded(metadata)
-    place = parse_location(choice.location, choice.dataset)
+    places = [
+        parse_location(location, choice.dataset) for location in (choice.location, *choice.more)
+    ]
     dataset = recorded.get("dataset")
-    if place.dataset is None and isinstance(dataset, str):
+    if all(place.dataset is None for place in places) and isinstance(dataset, str):
         choice = replace(choice, dataset=dataset)
     if recorded.get("nan") == "drop":
         choice = replace(choice, nan="drop")
@@ -141,7 +143,9 @@ def with_recorded_choices(
         choice = replace(choice, columns=",".join(str(column) for column in metadata["columns"]))
     weights = recorded.get("weights")
     if choice.weights is None and isinstance(weights, str):
-        choice = replace(choice, weights=_weights_inside(place, weights, compressed))
+        inside = [_weights_inside(place, weights, compressed) for place in places]
+        # Each of several has weights of this name: none is looked for elsewhere.
+        choice = replace(choice, weights=inside[0] if len(inside) == 1 else weights)
     return choice
 
 
