@@ -333,7 +333,7 @@ class _Refinement:
 
     Every block of the QR factorisation rounds, and so a combination that holds in every row would
     be missed by more than rounding after a few blocks. With the misses b - B x of all rows and
-    B = Q R, the correction is R^-1 R^-T B^T (b - B x), the seminormal equations (Bjorck 1987).
+    B = Q R, the correction is R^-1 R^-T B^T (b - B x), the seminormal equations (Björck 1987).
     """
 
     def __init__(
