@@ -26,6 +26,8 @@ logger = logging.getLogger("momentc")
 PARTIAL = ".partial"
 MAX_NAME_BYTES = 255 - 40
 """Longest file name on every common file system, less room for what is added to it."""
+EMPTY_SECONDS = 60.0
+"""Age from which a lock without an owner is stale: it is written at once after it is made."""
 _held: dict[Path, tuple[int, int]] = {}
 """Locks of this process: by which thread, and how often, since `output_lock` may be nested."""
 
@@ -109,7 +111,9 @@ def _remove_if_stale(lock: Path, shown: str) -> None:
     except FileNotFoundError:
         return  # released this moment
     owner = _read_owner(content)
-    if owner is None or not _is_gone(*owner[:2]):
+    # Empty: killed between making and writing it, in which case nobody will ever write it.
+    never_written = not content and _age(lock) > EMPTY_SECONDS
+    if not (never_written or (owner is not None and _is_gone(*owner[:2]))):
         who = "" if owner is None else f" (process {owner[1]} on {owner[0]}, since {owner[2]})"
         raise OutputError(
             f"{shown} is being written by another run{who}. Wait for it, or give "
@@ -127,7 +131,16 @@ def _remove_if_stale(lock: Path, shown: str) -> None:
         taken.rename(lock)
         raise OutputError(f"{shown} is being written by another run, which started just now")
     taken.unlink()
-    logger.warning("removed the stale lock %s: process %d is gone", printable(str(lock)), owner[1])
+    gone = "its process was killed" if owner is None else f"process {owner[1]} is gone"
+    logger.warning("removed the stale lock %s: %s", printable(str(lock)), gone)
+
+
+def _age(lock: Path) -> float:
+    """Seconds since a file was changed; 0 if it is not there any more."""
+    try:
+        return time.time() - lock.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _read_owner(content: bytes) -> tuple[str, int, str] | None:

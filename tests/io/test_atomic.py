@@ -13,6 +13,7 @@ import sys
 import tempfile
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -475,6 +476,23 @@ def test_a_lock_that_may_be_alive_is_respected(changes: dict[str, object]) -> No
     with pytest.raises(OutputError, match=r"If no such run exists, remove .*\.out\.npz\.lock"):
         write_bytes_atomic("out.npz", NEW, force=False)
     assert here() == [".out.npz.lock"]
+
+
+def test_a_lock_that_was_never_written_counts_for_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whoever made it was killed before it could say who it is."""
+    lock = Path(".out.npz.lock")
+    for age, content, counts in ((50, b"", True), (70, b"{", True), (70, b"", False)):
+        lock.write_bytes(content)
+        made = time.time() - age
+        os.utime(lock, (made, made))
+        if counts:
+            with pytest.raises(OutputError, match="If no such run exists"):
+                write_bytes_atomic("out.npz", NEW, force=False)
+    write_bytes_atomic("out.npz", NEW, force=False)
+    assert here() == ["out.npz"]
+    assert any("its process was killed" in text for text in caplog.messages)
 
 
 def test_a_lock_that_is_just_being_written_is_respected() -> None:
