@@ -12,11 +12,11 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test nightly lint bench bench-large clean
 
 help: ## show this list
 	@echo "make targets:"
-	@sed -n 's/^\([a-z][a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 15
 
 $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -37,6 +37,9 @@ demo: $(STAMP) ## compress the sample photograph, verify it, draw it (demo/)
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest
+
+nightly: $(STAMP) ## kill, crash and resume a hundred times
+	MOMENTC_KILLS=100 $(BIN)/python -m pytest tests/cli/test_interruption.py --timeout 3600
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .

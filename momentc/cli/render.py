@@ -163,7 +163,13 @@ def _part_rows(content: dict[str, Any]) -> Facts:
     if part is None:
         return []
     rows = ", ".join(f"{format_count(a)} to {format_count(b - 1)}" for a, b in part["rows"])
-    return [("part", f"rows {rows} of {format_count(part['shape'][0])}")]
+    facts = [("part", f"rows {rows} of {format_count(part['shape'][0])}")]
+    if content.get("missing_rows"):
+        lost = ", ".join(
+            f"{format_count(a)} to {format_count(b - 1)}" for a, b in content["missing_rows"]
+        )
+        facts.append(("missing", f"rows {lost}: no part with them was merged"))
+    return facts
 
 
 def order_table(content: dict[str, Any]) -> Table | None:

@@ -95,9 +95,8 @@ class Checkpoints:
         """Write a checkpoint if it is time, or if ``check`` raises because a signal came."""
         try:
             check()
-        except BaseException as signal:
+        except BaseException:
             self._write(stream, source, counts, next_row)
-            self._tell(signal)
             raise
         if time.monotonic() - self._last >= self._every:
             self._write(stream, source, counts, next_row)
@@ -109,20 +108,18 @@ class Checkpoints:
 
     @contextmanager
     def named_by_interruptions(self) -> Iterator[None]:
-        """Let what interrupts the rest of the work say where the checkpoint is."""
+        """Let what interrupts the work say where the checkpoint is, if there is one."""
         try:
             yield
         except Exception:
             raise
         except BaseException as signal:
-            self._tell(signal)
+            if self._written:
+                command = "the same command" + (" without --restart" if self._restart else "")
+                signal.add_note(
+                    f"{command} goes on from the checkpoint {printable(str(self._path))}"
+                )
             raise
-
-    def _tell(self, signal: BaseException) -> None:
-        if self._written:
-            signal.add_note(
-                f"the same command goes on from the checkpoint {printable(str(self._path))}"
-            )
 
     def _write(self, stream: CellStream, source: Source, counts: Counts, next_row: int) -> None:
         if self._path is None:
@@ -138,7 +135,8 @@ class Checkpoints:
             )
         except OutputError as error:
             # A checkpoint is a help: without it the run is as good, only not to be interrupted.
-            self.warnings.append(f"no checkpoint could be written: {error}")
+            if not self.warnings:  # what holds once will hold again, every minute
+                self.warnings.append(f"no checkpoint could be written: {error}")
         else:
             self._written = True
         self._last = time.monotonic()

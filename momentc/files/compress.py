@@ -1,18 +1,19 @@
 """Compress one file into another: read, compress, write, check what was written, report."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from momentc.errors import InputError
+from momentc.errors import InputError, OutputError
 from momentc.files.delivery import deliver, describe, probe
 from momentc.files.in_memory import work_in_memory
 from momentc.files.jobs import CompressJob, JobReport
 from momentc.files.measure import Stopwatch
-from momentc.files.names import STDOUT, output_of, report_of
+from momentc.files.names import STDOUT, is_file_name, output_of, report_of
 from momentc.files.open import open_input
-from momentc.files.plan import CompressPlan, default_memory, make_plan
+from momentc.files.plan import CompressPlan, make_plan, most_held
 from momentc.files.streamed import Interruption, never_interrupted, work_streamed
 from momentc.files.work import Work
 from momentc.io.atomic import make_folder, output_lock
@@ -79,7 +80,7 @@ def _compress_locked(
 ) -> JobReport:
     """Do the job while no other run may write the same files."""
     say = progress or silent
-    with open_input(job.source, hold_at_most=job.memory or default_memory()) as source:
+    with open_input(job.source, hold_at_most=most_held(job)) as source:
         plan = make_plan(job, source)
         plan.check_columns()
         plan.check_memory()
@@ -93,9 +94,22 @@ def _compress_locked(
         work, metadata, plan.input, plan.output, plan.report, watch,
         force=job.force, keep_going=job.keep_going, inputs=inputs,
     )  # fmt: skip
-    if plan.checkpoints:
-        remove_checkpoint(checkpoint_path(plan.output))
-    return outcome
+    return replace(outcome, notes=(*outcome.notes, *_without_checkpoint(plan)))
+
+
+def _without_checkpoint(plan: CompressPlan) -> Iterator[str]:
+    """Remove the checkpoint of this run, or of an earlier one that had less memory.
+
+    The result stands: that a helper file stays is worth a sentence, and no failure.
+    """
+    if not is_file_name(plan.output):
+        return
+    checkpoint = checkpoint_path(plan.output)
+    try:
+        if plan.checkpoints or checkpoint.exists():
+            remove_checkpoint(checkpoint)
+    except OutputError as error:
+        yield f"the checkpoint is not needed any more, but could not be removed: {error}"
 
 
 def _input_files(job: CompressJob) -> list[Path]:

@@ -114,7 +114,7 @@ class CompressJob:
     range_rows: int | None = None
 
     def __post_init__(self) -> None:
-        """Check what belongs to the engine."""
+        """Check what belongs to the engine, and the form of the numbers; NaN is no time."""
         if self.engine not in get_args(Engine):
             raise UsageError(
                 f"--engine is {self.engine!r}; expected one of {', '.join(get_args(Engine))}"
@@ -127,6 +127,10 @@ class CompressJob:
             raise UsageError(
                 f"--workers {self.workers} goes with a cluster of this machine, but the one at "
                 f"{self.scheduler!r} has its own workers; give one of --workers and --scheduler"
+            )
+        if not self.checkpoint_every >= 0.0:
+            raise UsageError(
+                f"--checkpoint-every is {self.checkpoint_every!r}; expected seconds, 0 or more"
             )
 
 

@@ -17,7 +17,14 @@ from momentc.streaming.plan import StreamPlan, plan_stream
 if TYPE_CHECKING:
     from momentc.io.source import Source
 
-__all__ = ["CompressPlan", "count_moments", "default_memory", "make_plan", "plan_compress"]
+__all__ = [
+    "CompressPlan",
+    "count_moments",
+    "default_memory",
+    "make_plan",
+    "most_held",
+    "plan_compress",
+]
 
 # The affine rank of more columns than this takes a matrix of more than 128 MiB.
 MAX_RANK_COLUMNS = 4096
@@ -51,6 +58,11 @@ STREAM_MOMENT = 1.2e-8
 # Budget of each worker of a cluster where none was given. Not a part of a machine's memory: the
 # result depends on it, and shall be the same from any cluster.
 WORKER_MEMORY = 2**30
+
+# Copies of the bytes of a pipe while they are read, and the part of the budget up to which they are
+# read whole. The rows of a larger .npy array pass by instead.
+HELD_COPIES = 2
+MOST_HELD = 1 / 8
 
 # A stream carries whole rows along if they are at most so many times as wide as the columns that
 # count are in float64.
@@ -98,6 +110,8 @@ class CompressPlan:
         Bytes of a row that a stream carries along with every point, so that no row is read twice.
     row_bytes : int
         Bytes of a row.
+    held : int
+        Bytes of the rows of a pipe that is read whole; 0 for files.
     inputs : tuple of pathlib.Path
         Files that are read.
     checkpoints : bool
@@ -126,6 +140,7 @@ class CompressPlan:
     stream: StreamPlan | None
     n_raw: int
     row_bytes: int
+    held: int
     inputs: tuple[Path, ...]
     checkpoints: bool
     ranges: tuple[tuple[int, int], ...] = ()
@@ -152,13 +167,15 @@ class CompressPlan:
         ------
         MemoryBudgetError
         """
-        return plan_stream(
+        return _plan_stream(
+            self.input,
             row_bytes=self.row_bytes,
             n_raw=self.n_raw,
             n_variables=rank,
             n_moments=n_moments,
             target=target,
-            budget=self.memory_budget - LIBRARY_BYTES,
+            budget=self.memory_budget,
+            held=self.held,
         )
 
     def check_columns(self) -> None:
@@ -227,7 +244,7 @@ def plan_compress(job: CompressJob) -> CompressPlan:
     """
     from momentc.files.open import open_input
 
-    with open_input(job.source) as source:
+    with open_input(job.source, hold_at_most=most_held(job)) as source:
         return make_plan(job, source)
 
 
@@ -257,18 +274,23 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
     # Wide rows of which few columns count are read again at the end.
     carries = source.sequential_only or row_bytes <= MOST_CARRIED * 8 * n_columns
     n_raw = row_bytes if carries else 0
+    held = held_bytes(source)
     stream = None
-    if in_ranges or job.shard is not None or (needed > budget and not copies_through):
+    # A pipe that passes by cannot be copied through either: its rows are not there any more.
+    too_large = source.sequential_only or (needed > budget and not copies_through)
+    if in_ranges or job.shard is not None or too_large:
         order = working_order(k, n_columns, target, job.options.effort)
-        stream = plan_stream(
+        stream = _plan_stream(
+            source.name,
             row_bytes=row_bytes,
             n_raw=n_raw,
             n_variables=n_columns,
             n_moments=min(count_moments(n_columns, order) or MAX_COUNT, target),
             target=target,
-            budget=budget - LIBRARY_BYTES,
+            budget=budget,
+            held=held,
         )
-        needed = LIBRARY_BYTES + stream.memory
+        needed = LIBRARY_BYTES + held + stream.memory
     one_pass = stream is not None or source.path is None
     return CompressPlan(
         input=source.name,
@@ -291,6 +313,7 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
         stream=stream,
         n_raw=n_raw if stream is not None else 0,
         row_bytes=row_bytes,
+        held=held,
         inputs=source.paths,
         checkpoints=not (stream is None or in_ranges or source.sequential_only)
         and is_file_name(output),
@@ -313,6 +336,29 @@ def _check_files(source: "Source") -> None:
         )
 
 
+def _plan_stream(name: str, *, budget: int, held: int, **sizes: int) -> StreamPlan:
+    """Plan a stream in what the libraries and a pipe that is held leave of the budget."""
+    try:
+        return plan_stream(budget=budget - LIBRARY_BYTES - held, **sizes)
+    except MemoryBudgetError as error:
+        taken = f"{_mib(LIBRARY_BYTES)} of --memory are for the interpreter and its libraries"
+        taken += f", {_mib(held)} for the whole of the pipe" if held else ""
+        raise MemoryBudgetError(f"{name}: {error} ({taken})") from error
+
+
+def most_held(job: CompressJob) -> int:
+    """Bytes of a pipe that may be read whole; what is larger passes by, if its format allows it."""
+    budget = default_memory() if job.memory is None else job.memory
+    return max(0, int((budget - LIBRARY_BYTES) * MOST_HELD))
+
+
+def held_bytes(source: "Source") -> int:
+    """Bytes that the rows of a pipe take which is read whole."""
+    if source.path is not None or source.sequential_only:
+        return 0
+    return HELD_COPIES * source.n_rows * source.n_columns * source.dtype.itemsize
+
+
 def _seconds(job: CompressJob, n_rows: int, n_moments: int, *, streams: bool) -> float:
     """Guess the time that the work will take."""
     if n_rows <= job.options.target:
@@ -328,8 +374,7 @@ def _seconds(job: CompressJob, n_rows: int, n_moments: int, *, streams: bool) ->
 def needed_memory(source: "Source", n_columns: int, n_moments: int) -> int:
     """Bytes that the in-memory compression of `source` takes at its peak."""
     points = source.n_rows * (POINT_COPIES * 8 * n_columns + ROW_BYTES)
-    held = source.n_rows * source.n_columns * source.dtype.itemsize if source.path is None else 0
-    return LIBRARY_BYTES + points + held + TABLEAU_COPIES * n_moments * n_moments * 8
+    return LIBRARY_BYTES + points + held_bytes(source) + TABLEAU_COPIES * n_moments * n_moments * 8
 
 
 def default_memory() -> int:

@@ -6,7 +6,7 @@ first, which takes more passes.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -211,7 +211,7 @@ def work_streamed(
     watch.lap("looking at a sample")
     checkpoints = Checkpoints(job, plan, head)
     start, stop = plan.rows
-    with thread_map(n_threads) as map_function:
+    with thread_map(n_threads) as map_function, checkpoints.named_by_interruptions():
         if plan.ranges:
             stream, counts = take_in_ranges(job, source, plan, opened, say)
         else:
@@ -230,11 +230,9 @@ def work_streamed(
             stream.reduce(map_function)
         checkpoints.at_the_end(stream, source, counts, stop)
         watch.lap("reducing the cells")
-        with checkpoints.named_by_interruptions():
-            compression = compress_stream(
-                stream, opened.options, progress=say, map_function=map_function,
-                n_threads=n_threads,
-            )  # fmt: skip
+        compression = compress_stream(
+            stream, opened.options, progress=say, map_function=map_function, n_threads=n_threads
+        )
     watch.laps.extend(compression.stages)
     watch.skip()
     support = compression.support
@@ -278,7 +276,11 @@ def _take_in_one_pass(
         source, opened.columns, nan=job.source.nan, allow_lossy=job.source.allow_lossy,
         rows_per_block=opened.sizes.block_rows, start=max(start, first), stop=stop,
     )  # fmt: skip
-    with interruption() as check, read_ahead(blocks) as ahead:
+    # Without a checkpoint there is nothing to wait for, and a pipe that stalls may never go on: it
+    # is read by the thread that gets the signals.
+    waits = interruption if plan.checkpoints else never_interrupted
+    reading = nullcontext if source.sequential_only else read_ahead
+    with waits() as check, reading(blocks) as ahead:
         for block in ahead:
             stream.add(
                 block.points, block.weights, block.index, rows_as_bytes(block.raw, plan.n_raw),
@@ -287,4 +289,5 @@ def _take_in_one_pass(
             counts.add(block)
             say("streaming", block.stop - start, stop - start)
             checkpoints.after_block(stream, source, counts, block.stop, check)
+        checkpoints.after_block(stream, source, counts, stop, check)
     return stream, counts

@@ -1,5 +1,6 @@
 """Two ways to run the command line: in this process (fast) and as a user would (true)."""
 
+import logging
 import os
 import re
 import subprocess
@@ -42,13 +43,17 @@ class Outcome:
 
 
 @pytest.fixture(autouse=True)
-def _unchanged_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _unchanged_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Commands set thread variables; they must not leak from test to test."""
     for name in (*THREAD_VARIABLES, "NUMBA_CACHE_DIR"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
         if not os.environ[name]:
             monkeypatch.delenv(name)
     monkeypatch.delenv("NO_COLOR", raising=False)
+    logger = logging.getLogger("momentc")
+    level = logger.level
+    yield
+    logger.setLevel(level)  # --quiet changes it
 
 
 @pytest.fixture
