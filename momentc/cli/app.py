@@ -17,6 +17,8 @@ from momentc.cli.info import HELP as INFO_HELP
 from momentc.cli.info import info
 from momentc.cli.merge import HELP as MERGE_HELP
 from momentc.cli.merge import merge
+from momentc.cli.reproduce import HELP as REPRODUCE_HELP
+from momentc.cli.reproduce import reproduce
 from momentc.cli.verify_moments import HELP as VERIFY_HELP
 from momentc.cli.verify_moments import verify_moments
 from momentc.version import __version__
@@ -86,6 +88,7 @@ COMMANDS = (
     ("bench", bench, BENCH_HELP, "Measure time and memory."),
     ("info", info, INFO_HELP, "Say what a file holds."),
     ("compress-layer", compress_layer, LAYER_HELP, "Make a layer of a network narrower."),
+    ("reproduce", reproduce, REPRODUCE_HELP, "Compute a figure of the paper."),
 )
 for _name, _function, _help, _short in COMMANDS:
     app.command(_name, help=_help, short_help=_short, context_settings=SETTINGS)(_function)

@@ -34,7 +34,7 @@ class CellProgress(Protocol):
 
 def describe(standing: "Standing") -> str:
     """``12 of 230 cells, about 3 min 20 s to go``."""
-    text = f"{standing.done} of {standing.total} cells"
+    text = f"{standing.done} of {standing.total} {standing.unit}"
     if standing.seconds_left is None or standing.done == standing.total:
         return text
     return f"{text}, about {format_seconds(standing.seconds_left)} to go"

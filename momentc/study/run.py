@@ -30,12 +30,15 @@ class Standing:
         None while nothing is known.
     last : str
         The cell that has just been finished.
+    unit : str
+        What the cells are called.
     """
 
     done: int
     total: int
     seconds_left: float | None
     last: str
+    unit: str = "cells"
 
 
 class TimeLeft:

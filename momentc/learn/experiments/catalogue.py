@@ -1,0 +1,55 @@
+"""The experiments by the name of their figure, and one function that performs any of their runs."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from momentc.learn.experiments.runs import Run
+
+__all__ = ["FIGURES", "Experiment", "find_experiment", "perform_run"]
+
+FIGURES: Final = ("fig3", "fig4", "fig5", "fig7")
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """What the module of a figure offers; ``Any`` stands for its own ``Scale``."""
+
+    small: Any
+    paper: Any
+    plan: Callable[[Any, range], tuple[Run, ...]]
+    perform: Callable[[Any, Run], dict[str, Any]]
+    cost: Callable[[Any, Run], float]
+
+
+def find_experiment(figure: str) -> Experiment:
+    """Return the experiment of one of :data:`FIGURES`."""
+    module: Any = importlib.import_module(
+        f"momentc.learn.experiments.{figure.replace('fig', 'figure')}"
+    )
+    return Experiment(module.SMALL, module.PAPER, module.plan, module.perform, module.cost)
+
+
+def settings_of(scale: Any) -> dict[str, Any]:
+    """Return a scale as plain JSON values, without the number of seeds: runs do not depend on it.
+
+    Tuples become lists, as they come back from a file.
+    """
+    plain: dict[str, Any] = _plain(asdict(scale))
+    del plain["seeds"]
+    return plain
+
+
+def perform_run(item: tuple[str, Any, Run]) -> dict[str, Any]:
+    """Perform (figure, scale, run), here or in another process."""
+    figure, scale, run = item
+    return find_experiment(figure).perform(scale, run)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
