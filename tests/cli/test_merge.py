@@ -1,0 +1,377 @@
+"""Shards and their merge: `momentc compress --shard` and `momentc merge`."""
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from momentc.io.result_file import read_extra, read_result, write_result
+from momentc.weighted import WeightedSet
+
+from .conftest import Invoke
+from .large import SMALL, in_hdf5, read_result_file, require
+
+Array = NDArray[Any]
+
+N_ROWS = 30_000
+LEAF = 64
+K, TARGET = 2, 80
+ASKED = ("-k", "2", "-n", "120", *SMALL)  # what comes later goes before
+
+Sharded = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="module")
+def rows() -> Array:
+    rng = np.random.default_rng(11)
+    return np.concatenate([rng.normal(size=(10_000, 2)), rng.uniform(2, 5, (20_000, 2))])
+
+
+@pytest.fixture
+def sharded(invoke: Invoke, tmp_path: Path, rows: Array) -> Sharded:
+    """Make the parts of an input; return their names in the order of their rows."""
+    np.save(tmp_path / "x.npy", rows)
+
+    def make(n: int, *options: str, folder: str = "parts/", name: str = "x.npy") -> list[str]:
+        made = []
+        for number in range(1, n + 1):
+            outcome = invoke(
+                "compress", name, *ASKED, "--shard", f"{number}/{n}", "-o", folder, "--json",
+                *options,
+            )  # fmt: skip
+            assert outcome.code == 0, outcome.stderr
+            made.append(json.loads(outcome.stdout)["output"])
+        return made
+
+    return make
+
+
+def merged(invoke: Invoke, *args: str, code: int = 0) -> str:
+    """Merge; return what was said."""
+    outcome = invoke("merge", *args, "-n", str(TARGET))
+    assert outcome.code == code, outcome.stderr
+    return outcome.stderr
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_all_parts(invoke: Invoke, tmp_path: Path, rows: Array, sharded: Sharded, n: int) -> None:
+    """A result that verify-moments passes, with the fingerprint of a plain compression."""
+    parts = sharded(n)
+    assert [Path(part).name for part in parts] == [
+        f"x.part-{number}-of-{n}.npz" for number in range(1, n + 1)
+    ]
+    for part in parts:
+        start, stop = read_result_file(tmp_path / part)[3]["part"]["rows"][0]
+        kept = read_result_file(tmp_path / part)[2]
+        assert start % LEAF == 0
+        assert start <= kept[0] <= kept[-1] < stop
+    merged(invoke, *parts, "-o", "all.npz")
+    about = require(tmp_path / "all.npz", rows, K, TARGET)[3]
+    assert about["parts"] == n
+    assert about["missing_rows"] == []
+    assert about["part"] is None
+    checked = invoke("verify-moments", "x.npy", "all.npz", "--json")
+    assert checked.code == 0, checked.stderr
+    verdict = json.loads(checked.stdout)
+    assert verdict["made_from_original"] is True
+    assert verdict["rows_are_kept"] is True
+    plain = invoke("compress", "x.npy", "-k", "2", "-n", "80", "-o", "plain.npz", "--json")
+    assert json.loads(plain.stdout)["input"]["fingerprint"] == about["input"]["fingerprint"]
+
+
+def test_a_part_has_the_moments_of_its_rows(
+    invoke: Invoke, tmp_path: Path, rows: Array, sharded: Sharded
+) -> None:
+    for part in sharded(3):
+        kept, weights, index, about = read_result_file(tmp_path / part)
+        ((start, stop),) = about["part"]["rows"]
+        assert kept.tobytes() == rows[index].tobytes()
+        assert weights.sum() == pytest.approx(stop - start, rel=1e-13)
+        np.save(tmp_path / "own.npy", rows[start:stop])
+        # Its row numbers are those of the whole, so it is not made from these rows alone.
+        assert invoke("verify-moments", "own.npy", part, "-q").code == 0
+        assert invoke("verify-moments", "x.npy", part, "-q").code == 5
+        shown = invoke("info", part).text
+        assert f"rows {start:,} to {stop - 1:,} of 30,000" in shown
+        assert "fingerprint of the whole not known" in shown
+
+
+def test_any_order_gives_the_same_bytes(invoke: Invoke, tmp_path: Path, sharded: Sharded) -> None:
+    parts = sharded(3)
+    results = set()
+    for order in itertools.permutations(parts):
+        for threads in "12":
+            merged(invoke, *order, "-o", "all.h5", "--force", "-T", threads)
+            results.add((tmp_path / "all.h5").read_bytes())
+    assert len(results) == 1
+
+
+def test_parts_of_parts(invoke: Invoke, tmp_path: Path, rows: Array, sharded: Sharded) -> None:
+    """What is there first, the rest later; rows that lie apart too."""
+    first, second, third, fourth = sharded(4)
+    said = merged(invoke, first, third, "-o", "some.h5", code=8)
+    assert "15024 of 30000 rows are in no part: rows 7488 .. 14975, 22464 .. 29999" in said
+    assert "--allow-missing" in said
+    assert not (tmp_path / "some.h5").exists()
+    said = merged(invoke, first, third, "-o", "some.h5", "--allow-missing")
+    assert "15024 of 30000 rows are missing, as --allow-missing allows" in said
+    about = read_result_file(tmp_path / "some.h5")[3]
+    gaps = about["missing_rows"]
+    held = about["part"]["rows"]
+    assert gaps == [[7488, 14976], [22464, 30000]]
+    assert held == [[0, 7488], [14976, 22464]]
+    assert about["input"]["fingerprint"] is None
+    there = np.concatenate([rows[start:stop] for start, stop in held])
+    np.save(tmp_path / "there.npy", there)
+    assert invoke("verify-moments", "there.npy", "some.h5", "-q").code == 0
+    shown = invoke("info", "some.h5").text
+    assert "rows 0 to 7,487, 14,976 to 22,463 of 30,000" in shown
+    assert "rows 7,488 to 14,975, 22,464 to 29,999: no part with them was merged" in shown
+    merged(invoke, "some.h5", fourth, second, "-o", "all.h5")
+    about = require(tmp_path / "all.h5", rows, K, TARGET)[3]
+    assert about["missing_rows"] == []
+    verdict = json.loads(invoke("verify-moments", "x.npy", "all.h5", "--json").stdout)
+    assert (verdict["ok"], verdict["made_from_original"]) == (True, True)
+    shown = invoke("info", "all.h5").text
+    assert "missing" not in shown
+
+
+def test_weights_columns_and_dropped_rows(
+    invoke: Invoke, tmp_path: Path, rows: Array, sharded: Sharded
+) -> None:
+    wide = np.column_stack([np.arange(N_ROWS), rows]).astype(np.float32)
+    mass = np.random.default_rng(3).uniform(0.0, 2.0, N_ROWS)
+    mass[:100] = 0.0
+    wide[25_000:25_010, 1] = np.nan
+    counted = np.isfinite(wide[:, 1])
+    in_hdf5(tmp_path / "y.h5", wide, mass, chunks=(1000, 3), compression="gzip")
+    options = ("-w", "mass", "-d", "x", "--columns", "1,2", "--nan", "drop")
+    parts = sharded(3, *options, name="y.h5")
+    merged(invoke, *parts, "-o", "all.h5")
+    about = require(
+        tmp_path / "all.h5", wide, K, TARGET, weights=mass, columns=[1, 2], counted=counted
+    )[3]
+    assert about["n_zero_weight"] == 100
+    assert about["n_dropped_nan"] == 10
+    assert invoke("verify-moments", "y.h5", "all.h5", "-q").code == 0
+
+
+def test_a_lower_order_at_the_end(invoke: Invoke, rows: Array, sharded: Sharded) -> None:
+    """The parts keep more than the merge asks for; never less."""
+    parts = sharded(2)
+    outcome = invoke("merge", *parts, "-n", "20", "-k", "1", "-o", "one.npz", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert json.loads(outcome.stdout)["k"] == 1
+    said = merged(invoke, *parts, "-k", "3", "-o", "three.npz", code=8)
+    assert "the parts keep the moments up to k = 2, k = 3 is asked for" in said
+
+
+def test_the_name_of_the_result(invoke: Invoke, tmp_path: Path, sharded: Sharded) -> None:
+    """x.part-1-of-2.npz gives x.momentc.npz, beside the parts; a pattern names the parts."""
+    sharded(2)
+    merged(invoke, "parts/x.part-*-of-2.npz", "-q")
+    assert (tmp_path / "parts" / "x.momentc.npz").is_file()
+    assert (tmp_path / "parts" / "x.momentc.report.json").is_file()
+    (tmp_path / "parts" / "x.part-1-of-2.npz").rename(tmp_path / "first.npz")
+    said = merged(invoke, "first.npz", "parts/x.part-2-of-2.npz", code=2)
+    assert "cannot be named after first.npz; give a name with --output" in said
+
+
+def test_the_folder_of_the_parts(invoke: Invoke, tmp_path: Path, rows: Array) -> None:
+    """Made by whichever task comes first; numbers have as many digits as the last one."""
+    np.save(tmp_path / "x.npy", rows)
+    command = ("compress", "x.npy", *ASKED, "-q")
+    assert invoke(*command, "--shard", "3/12", "-o", "parts/").code == 0
+    assert invoke(*command, "--shard", "12/12", "-o", "parts/").code == 0
+    assert invoke(*command, "--shard", "0004/0012", "-o", "parts").code == 0
+    made = sorted(path.name for path in (tmp_path / "parts").iterdir())
+    assert [name for name in made if name.endswith(".npz")] == [
+        "x.part-03-of-12.npz", "x.part-04-of-12.npz", "x.part-12-of-12.npz",
+    ]  # fmt: skip
+    assert invoke(*command, "--shard", "5/12", "-o", "here.h5").code == 0
+    assert (tmp_path / "here.h5").is_file()
+    assert invoke(*command, "--shard", "6/12").code == 0
+    assert (tmp_path / "x.part-06-of-12.npz").is_file()
+    again = invoke(*command, "--shard", "3/12", "-o", "parts/")
+    assert again.code == 6
+    refused = invoke(*command, "--shard", "5/12", "-o", "no/such/folder/")
+    assert refused.code == 6
+
+
+def test_more_shards_than_leaves(invoke: Invoke, tmp_path: Path, rows: Array) -> None:
+    np.save(tmp_path / "x.npy", rows[:1000])
+    outcome = invoke("compress", "x.npy", "-k", "1", "-n", "5", "--shard", "2/17")
+    assert outcome.code == 4
+    assert "1000 rows cannot be shared by 17 shards: 16 is the most" in outcome.stderr
+    assert invoke("compress", "x.npy", "-k", "1", "-n", "5", "--shard", "16/16", "-q").code == 0
+
+
+# Parts that do not belong together
+
+
+def other_rows(rows: Array) -> Array:
+    other = rows.copy()
+    other[::1000] += 1e-3
+    return other
+
+
+PAIRS: dict[str, tuple[dict[str, Any], str]] = {
+    "k": ({"options": ("-k", "3")}, "made for different k: 2 and 3"),
+    "target": ({"options": ("-n", "9")}, "made with different working orders"),
+    "effort": ({"options": ("--effort", "low")}, "made with different working orders"),
+    "columns": ({"options": ("--columns", "1,0")}, "made of different columns: [0, 1] and [1, 0]"),
+    "nan": ({"options": ("--nan", "drop")}, "made with different --nan: error and drop"),
+    "lossy": ({"options": ("--allow-lossy",)}, "made with and without --allow-lossy"),
+    "weights": ({"options": ("-w", "mass.npy")}, "with and without weights"),
+    "input": ({"change": other_rows}, "made from different inputs"),
+    "length": ({"change": lambda rows: rows[:-1]}, "made from inputs of different shapes|inputs"),
+    "type": ({"change": lambda rows: rows.astype("f4")}, "different types|different inputs"),
+}
+
+
+@pytest.mark.parametrize("field", PAIRS)
+def test_pairs_that_do_not_belong_together(
+    invoke: Invoke, tmp_path: Path, rows: Array, sharded: Sharded, field: str
+) -> None:
+    """Failure mode 43: exit code 8, both files and the field named."""
+    case, said = PAIRS[field]
+    np.save(tmp_path / "mass.npy", np.full(N_ROWS, 1.0))
+    first, _ = sharded(2)
+    if "change" in case:
+        np.save(tmp_path / "x.npy", case["change"](rows))
+    outcome = invoke(
+        "compress", "x.npy", *ASKED, "--shard", "2/2", "-o", "other/", "--json",
+        *case.get("options", ()),
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.stderr
+    second = json.loads(outcome.stdout)["output"]
+    message = merged(invoke, first, second, "-o", "all.h5", code=8)
+    assert f"{first} and {second} do not belong together" in message
+    assert any(words in message for words in said.split("|")), message
+    assert not (tmp_path / "all.h5").exists()
+
+
+def test_other_versions_do_not_mix(
+    invoke: Invoke, sharded: Sharded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _ = sharded(2)
+    with monkeypatch.context() as patch:
+        patch.setattr("momentc.files.parts.__version__", "99.0")
+        _, second = sharded(2, folder="later/")
+    assert "different versions of momentc" in merged(invoke, first, second, code=8)
+
+
+def test_parts_that_overlap(invoke: Invoke, tmp_path: Path, sharded: Sharded) -> None:
+    first, second = sharded(2)
+    thirds = sharded(3)
+    said = merged(invoke, first, *thirds[1:], "-o", "all.h5", code=8)
+    assert f"{first} and {thirds[1]} overlap: both hold row" in said
+    said = merged(invoke, first, second, first, "-o", "all.h5", code=8)
+    assert f"{first} is given twice" in said
+    (tmp_path / "copy.npz").write_bytes((tmp_path / first).read_bytes())
+    said = merged(invoke, first, second, "copy.npz", "-o", "all.h5", code=8)
+    assert "overlap: both hold row 0" in said
+    assert "copy.npz" in said
+
+
+def test_a_part_that_is_missing(invoke: Invoke, sharded: Sharded) -> None:
+    first, second, third = sharded(3)
+    for some, gap in (((second, third), "0 .. 9983"), ((first, third), "9984 .. 19967")):
+        said = merged(invoke, *some, "-o", "all.h5", code=8)
+        assert f"are in no part: rows {gap}" in said
+
+
+def test_a_damaged_part(invoke: Invoke, tmp_path: Path, sharded: Sharded) -> None:
+    """A flipped bit anywhere: exit code 5 or 3, unless it says nothing, as a date in the zip."""
+    first, second = sharded(2)
+    merged(invoke, first, second, "-o", "all.h5")
+    expected = (tmp_path / "all.h5").read_bytes()
+    (tmp_path / "all.h5").unlink()
+    path = tmp_path / second
+    found = 0
+    whole = path.read_bytes()
+    for place in range(200, len(whole), len(whole) // 25):
+        content = bytearray(whole)
+        content[place] ^= 4
+        path.write_bytes(content)
+        outcome = invoke("merge", first, second, "-n", str(TARGET), "-o", "all.h5", "-f")
+        if outcome.code == 0:
+            assert (tmp_path / "all.h5").read_bytes() == expected
+            (tmp_path / "all.h5").unlink()
+            continue
+        assert outcome.code in {3, 5}, f"{place}: {outcome.stderr}"
+        assert "x.part-2-of-2.npz" in outcome.stderr
+        assert not (tmp_path / "all.h5").exists()
+        found += 1
+    assert found > 20
+
+
+def test_a_whole_result_is_no_part(invoke: Invoke, tmp_path: Path, sharded: Sharded) -> None:
+    first, second = sharded(2)
+    merged(invoke, first, second, "-o", "all.npz")
+    said = merged(invoke, "all.npz", second, "-o", "b.npz", code=8)
+    assert "all.npz is not a part of a job" in said
+    outcome = invoke("merge", first, "x.npy", "-n", "80", "-o", "b.npz")
+    assert outcome.code == 3
+    assert "x.npy" in outcome.stderr
+
+
+def seal_anew(path: Path, change: Callable[[Array, dict[str, Array]], None]) -> None:
+    """Change weights or further arrays of a part, with a checksum that fits."""
+    result, metadata = read_result(str(path))
+    extra = {name: array.copy() for name, array in read_extra(str(path)).items()}
+    weights = result.weights.copy()
+    change(weights, extra)
+    for key in ("format_version", "checksum", "extra"):
+        metadata.pop(key, None)
+    write_result(
+        path, WeightedSet(result.points, weights, result.index), metadata,
+        force=True, inputs=[], verify=lambda *_: None, extra=extra,
+    )  # fmt: skip
+
+
+def shift_weights(weights: Array, _: dict[str, Array]) -> None:
+    weights[[3, 40]] += (1e-3, -1e-3)
+
+
+def shift_moments(_: Array, extra: dict[str, Array]) -> None:
+    extra["moments"][0, 2] *= 1.0 + 1e-6
+
+
+@pytest.mark.parametrize("change", [shift_weights, shift_moments])
+def test_a_part_that_lies(invoke: Invoke, tmp_path: Path, sharded: Sharded, change: Any) -> None:
+    """Failure mode 48: consistent with its checksum, but not with itself."""
+    first, second = sharded(2)
+    seal_anew(tmp_path / second, change)
+    assert invoke("info", second, "-q").code == 0
+    said = merged(invoke, first, second, "-o", "all.h5", code=5)
+    assert f"{second}: its rows miss the moments that it carries by" in said
+    assert not (tmp_path / "all.h5").exists()
+
+
+def test_merge_says_what_it_needs(invoke: Invoke, sharded: Sharded) -> None:
+    parts = sharded(2)
+    outcome = invoke("merge", *parts, "-n", "3", "-o", "all.h5")
+    assert outcome.code == 4
+    outcome = invoke("merge", *parts, "-n", "80", "-o", "all.h5", "-M", "1M")
+    assert outcome.code == 7
+    outcome = invoke("merge", "none-*.h5", "-o", "all.h5")
+    assert outcome.code == 3
+    merged(invoke, *parts, "-o", "all.npz")
+    outcome = invoke("merge", *parts, "-n", "80", "-o", "all.npz")
+    assert outcome.code == 6
+    outcome = invoke("merge", *parts, "-n", "80", "-o", parts[0], "--force")
+    assert outcome.code == 6
+    assert "is the input" in outcome.stderr
+
+
+def test_a_merge_to_stdout(invoke: Invoke, tmp_path: Path, rows: Array, sharded: Sharded) -> None:
+    outcome = invoke("merge", *sharded(2), "-n", "80", "-o", "-")
+    assert outcome.code == 0, outcome.stderr
+    (tmp_path / "all.npz").write_bytes(outcome.stdout)
+    require(tmp_path / "all.npz", rows, K, TARGET)
