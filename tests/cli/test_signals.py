@@ -1,0 +1,95 @@
+"""What SIGINT and SIGTERM become, in this process: at once, or at the end of a stretch."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from momentc.cli.signals import Terminated, install_handlers, signals_wait
+
+BOTH = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """Install what `main` installs, and put back what the tests had."""
+    before = {number: signal.getsignal(number) for number, _ in BOTH}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    install_handlers()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def send(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(("number", "error"), BOTH)
+def test_at_once(number: signal.Signals, error: type[BaseException]) -> None:
+    with pytest.raises(error):
+        send(number)
+
+
+@pytest.mark.parametrize(("number", "error"), BOTH)
+def test_held_back_until_somebody_looks(number: signal.Signals, error: type[BaseException]) -> None:
+    done = []
+    with pytest.raises(error), signals_wait() as look:
+        look()
+        done.append("before")
+        send(number)
+        done.append("whole")
+        look()
+        done.append("never")
+    assert done == ["before", "whole"]
+
+
+@pytest.mark.parametrize(("number", "error"), BOTH)
+def test_what_came_after_the_last_look_is_raised_at_the_end(
+    number: signal.Signals, error: type[BaseException]
+) -> None:
+    done = []
+    with pytest.raises(error), signals_wait() as look:
+        look()
+        send(number)
+        done.append("whole")
+    assert done == ["whole"]
+
+
+@pytest.mark.parametrize("number", [number for number, _ in BOTH])
+def test_the_second_one_ends_the_process_at_once(number: signal.Signals) -> None:
+    """The handler of the system itself is in place as soon as the first has come."""
+    with pytest.raises((KeyboardInterrupt, Terminated)), signals_wait() as look:
+        send(number)
+        assert signal.getsignal(number) is signal.SIG_DFL
+        look()
+
+
+@pytest.mark.parametrize("number", [number for number, _ in BOTH])
+def test_everything_is_as_before(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with signals_wait():
+        assert signal.getsignal(number) is not before
+    assert signal.getsignal(number) is before
+    with pytest.raises(ValueError, match="of its own"), signals_wait():
+        raise ValueError("of its own")
+    assert signal.getsignal(number) is before
+
+
+def test_an_error_that_is_under_way_is_not_lost_by_a_signal() -> None:
+    """What cannot be read is worth more than that somebody pressed Ctrl-C meanwhile."""
+    with pytest.raises(ValueError, match="broken"), signals_wait():
+        send(signal.SIGINT)
+        raise ValueError("broken")
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    """As under nohup."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    install_handlers()
+    with signals_wait() as look:
+        send(signal.SIGTERM)
+        look()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN

@@ -1,0 +1,232 @@
+"""`partial_fit`, `merge` and `finalize`: the moments of all rows, whatever the batches were."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from momentc import MomentCompressor, compress
+from momentc.errors import InputError, PartsError, RequestError, UsageError
+from momentc.weighted import WeightedSet
+from tests import oracle
+
+Array = NDArray[Any]
+
+GAP = 1e-13
+
+
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def taken_in(
+    batches: Sequence[Array], weights: Sequence[Array] | None = None, **options: Any
+) -> MomentCompressor:
+    """Return a compressor that has seen batches of rows."""
+    asked: dict[str, Any] = {"k": 3, "target": 60, "effort": "low", "threads": 1, **options}
+    compressor = MomentCompressor(**asked)
+    for number, batch in enumerate(batches):
+        compressor.partial_fit(batch, sample_weight=None if weights is None else weights[number])
+    return compressor
+
+
+def require(
+    kept: WeightedSet, rows: Array, weights: Array | None = None, k: int = 3, target: int = 60
+) -> None:
+    """Hold a result to every promise, in exact arithmetic."""
+    mass = np.ones(len(rows)) if weights is None else weights
+    assert len(kept) <= target
+    assert kept.points.dtype == rows.dtype
+    assert kept.points.tobytes() == rows[kept.index].tobytes()
+    assert np.all(np.diff(kept.index) > 0)
+    assert np.all(kept.weights > 0)
+    counts = mass > 0
+    assert counts[kept.index].all()
+    gap = oracle.frame_gap(rows[counts], mass[counts], kept.points, kept.weights, k)
+    assert gap <= GAP, f"{gap:.1e}"
+
+
+@pytest.mark.parametrize("cuts", [[], [1000], [700, 701, 2500], list(range(200, 3000, 200))])
+def test_batches(cuts: list[int]) -> None:
+    rows = rng(1).normal(size=(3000, 2))
+    compressor = taken_in(np.split(rows, cuts)).finalize()
+    require(compressor.compressed_, rows)
+    assert compressor.result_.ok
+    assert compressor.result_.n_points == 3000
+    assert len(compressor.compressed_) == 60
+
+
+def test_weights_and_rows_without_any() -> None:
+    rows, weights = rng(2).normal(size=(2000, 2)), rng(3).uniform(0.0, 3.0, 2000)
+    weights[::7] = 0.0
+    compressor = taken_in(np.split(rows, [900]), np.split(weights, [900])).finalize()
+    require(compressor.compressed_, rows, weights)
+    assert compressor.result_.n_points == np.count_nonzero(weights)
+
+
+@pytest.mark.parametrize("dtype", ["f4", ">f8", "i2", "u1"])
+def test_rows_stay_what_they_are(dtype: str) -> None:
+    rows = rng(4).integers(0, 200, (2500, 2)).astype(dtype)
+    compressor = taken_in(np.split(rows, [800, 1600])).finalize()
+    require(compressor.compressed_, rows)
+
+
+def test_batches_that_are_not_like_the_first() -> None:
+    """Far outside of its box, on another scale, and where its columns were constant."""
+    first = np.column_stack([rng(5).normal(size=400), np.full(400, 3.0)])
+    second = np.column_stack([100.0 + rng(6).normal(size=600), rng(7).normal(size=600)])
+    third = rng(8).normal(size=(700, 2)) * 1e-3
+    compressor = taken_in([first, second, third]).finalize()
+    require(compressor.compressed_, np.concatenate([first, second, third]))
+
+
+def test_one_flat_column() -> None:
+    rows = rng(9).normal(size=2000)
+    compressor = taken_in(np.split(rows, [500]), k=5).finalize()
+    require(compressor.compressed_, rows[:, None], k=5)
+
+
+def test_fewer_rows_than_the_target() -> None:
+    rows = rng(10).normal(size=(40, 2))
+    compressor = taken_in(np.split(rows, [15])).finalize()
+    assert compressor.compressed_.points.tobytes() == rows.tobytes()
+    assert compressor.compressed_.weights.tolist() == [1.0] * 40
+
+
+def test_more_may_follow() -> None:
+    """A result now and then does not disturb what comes after."""
+    rows = rng(11).normal(size=(4000, 2))
+    plain = taken_in(np.split(rows, [1000, 2000, 3000]))
+    watched = taken_in([rows[:1000]])
+    for start in (1000, 2000, 3000):
+        require(watched.finalize().compressed_, rows[:start])
+        watched.partial_fit(rows[start : start + 1000])
+    require(watched.finalize().compressed_, rows)
+    again = watched.compressed_
+    watched.finalize()
+    assert again.weights.tobytes() == watched.compressed_.weights.tobytes()
+    require(plain.finalize().compressed_, rows)
+
+
+def test_the_same_bytes_for_every_number_of_threads() -> None:
+    rows = rng(12).normal(size=(60_000, 3))
+    results = [
+        taken_in(np.split(rows, [20_000]), threads=threads, target=100).finalize().compressed_
+        for threads in (1, 2, 3)
+    ]
+    assert len({result.weights.tobytes() + result.index.tobytes() for result in results}) == 1
+
+
+def test_merge_of_other_frames_units_and_sizes() -> None:
+    """Two compressors that have never heard of each other: the rows of the second come after."""
+    first = rng(13).normal(size=(1500, 2))
+    second = 5.0 + 0.2 * rng(14).normal(size=(2500, 2))
+    ours, theirs = rng(15).uniform(1e-9, 1e-8, 1500), rng(16).uniform(1.0, 1e3, 2500)
+    one = taken_in(np.split(first, [700]), np.split(ours, [700]))
+    other = taken_in(np.split(second, [100]), np.split(theirs, [100]), random_state=9)
+    rows, weights = np.concatenate([first, second]), np.concatenate([ours, theirs])
+    require(one.merge(other).finalize().compressed_, rows, weights)
+    assert one.result_.n_points == 4000
+    require(other.finalize().compressed_, second, theirs)  # not changed
+
+
+def test_merge_counts_rows_that_were_left_out() -> None:
+    rows = rng(17).normal(size=(2000, 2))
+    weights = np.ones(2000)
+    weights[900:1000] = 0.0
+    one = taken_in([rows[:1000]], [weights[:1000]])
+    other = taken_in([rows[1000:]], [weights[1000:]])
+    require(one.merge(other).finalize().compressed_, rows, weights)
+
+
+def test_a_tree_of_merges() -> None:
+    rows = rng(18).normal(size=(4000, 2)) * [1.0, 1e-6] + [0.0, 1e3]
+    parts = [taken_in([piece]) for piece in np.split(rows, 4)]
+    parts[0].merge(parts[1])
+    parts[2].merge(parts[3])
+    parts[0].merge(parts[2])
+    parts[0].partial_fit(rows[:10])
+    require(parts[0].finalize().compressed_, np.concatenate([rows, rows[:10]]))
+
+
+def test_fit_forgets_the_batches() -> None:
+    rows = rng(19).normal(size=(900, 2))
+    compressor = taken_in([rows])
+    compressor.fit(rows[:500])
+    expected = compress(rows[:500], k=3, target=60, effort="low")
+    assert compressor.compressed_.weights.tobytes() == expected.weights.tobytes()
+    with pytest.raises(UsageError, match="comes after partial_fit"):
+        compressor.finalize()
+
+
+@pytest.mark.parametrize(
+    "batch", [np.ones((5, 3)), np.ones((5, 2), dtype="f4"), np.ones((5, 2), dtype=int), np.ones(5)]
+)
+def test_batches_of_another_kind(batch: Array) -> None:
+    """The message has both kinds; what was taken in before stays."""
+    rows = rng(20).normal(size=(500, 2))
+    compressor = taken_in([rows])
+    width = 1 if batch.ndim == 1 else batch.shape[1]
+    with pytest.raises(UsageError) as caught:
+        compressor.partial_fit(batch)
+    assert str(caught.value) == (
+        f"this batch has {width} columns of {batch.dtype}, the first one had 2 of float64"
+    )
+    require(compressor.finalize().compressed_, rows)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"k": 2}, "same k, got 3 and 2"),
+        ({"target": 61}, "same target, got 60 and 61"),
+        ({"effort": "high"}, "same effort, got 'low' and 'high'"),
+    ],
+)
+def test_merge_of_other_requests(options: dict[str, Any], said: str) -> None:
+    rows = rng(21).normal(size=(500, 2))
+    one = taken_in([rows])
+    with pytest.raises(PartsError, match=said):
+        one.merge(taken_in([rows], **options))
+    require(one.finalize().compressed_, rows)
+
+
+@pytest.mark.parametrize("other", [np.ones((5, 3)), np.ones((5, 2), dtype="f4")])
+def test_merge_of_other_rows(other: Array) -> None:
+    with pytest.raises(PartsError, match="merge needs the same columns, got 2 of float64 and"):
+        taken_in([rng(22).normal(size=(500, 2))]).merge(taken_in([other]))
+
+
+def test_nothing_has_been_taken_in() -> None:
+    rows = rng(23).normal(size=(500, 2))
+    with pytest.raises(UsageError, match=r"finalize\(\) comes after partial_fit\(\)"):
+        MomentCompressor().finalize()
+    for one, other in (
+        (MomentCompressor(), taken_in([rows])),
+        (taken_in([rows]), MomentCompressor(k=3, target=60, effort="low")),
+    ):
+        with pytest.raises(UsageError, match="have seen rows by partial_fit"):
+            one.merge(other)
+
+
+def test_rows_that_cannot_be_used() -> None:
+    """A bad batch is refused whole."""
+    rows = rng(24).normal(size=(500, 2))
+    compressor = taken_in([rows])
+    bad = rows.copy()
+    bad[7, 1] = np.nan
+    with pytest.raises(InputError, match="row 7, column 1"):
+        compressor.partial_fit(bad)
+    with pytest.raises(InputError):
+        compressor.partial_fit(rows, sample_weight=-np.ones(500))
+    require(compressor.finalize().compressed_, rows)
+
+
+def test_a_target_below_the_bound() -> None:
+    with pytest.raises(RequestError):
+        taken_in([rng(25).normal(size=(500, 2))], target=9)
+    with pytest.raises(RequestError):
+        # Fewer rows than the bound may have come so far, others may follow.
+        taken_in([rng(25).normal(size=(5, 2))], target=9)
