@@ -61,7 +61,7 @@ def _times(found: Sequence[dict[str, Any]]) -> Table:
             [row["panel"], "-" if compress is None else f"{compress:.2f} s", *seconds, word]
         )
     head = ("panel", "compressing", *(f"training {name}" for name in curves), "")
-    return ("Mean seconds of a run on one thread", head, lines)
+    return ("Mean seconds of the processor, one thread", head, lines)
 
 
 def _number(value: float | None) -> str:

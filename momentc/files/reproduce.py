@@ -107,7 +107,7 @@ def reproduce(
     -------
     JobReport
         Content: ``verdicts`` (see :mod:`momentc.study.verdicts`), ``ok`` (all that are judged),
-        ``times`` (seconds of compressing and of training by panel and curve), ``panels``,
+        ``times`` (processor seconds of compressing and of training by panel and curve), ``panels``,
         ``seeds``, ``resumed``, ``files``. The report's own ``ok`` is that of the moments.
 
     Raises
@@ -216,8 +216,7 @@ def _perform(
     with closing(results):
         for done, (place, record) in enumerate(results, start=1):
             run = todo[place]
-            spent = record["train_seconds"] + (record["compress_seconds"] or 0.0)
-            left.finish(run.panel, costs[run.key], spent)
+            left.finish(run.panel, costs[run.key], record["seconds"])
             yield record
             say(Standing(done, len(todo), left.seconds(), run.key, "curves"))
 
@@ -247,7 +246,7 @@ def _rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _times(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return mean seconds of a run, by panel: compressing, and training each curve."""
+    """Return mean processor seconds of a run, by panel: compressing, and training each curve."""
     found = []
     for panel in dict.fromkeys(record["panel"] for record in records):
         row: dict[str, Any] = {"panel": panel}

@@ -105,11 +105,11 @@ def _attention(scale: Scale, run: Run) -> tuple[HeadSum, float | None, float | N
     random = generator(run.seed, MODEL)
     whole = HeadSum(1, 1, scale.heads, scale.head_dim, generator=random)
     if run.curve == COMPRESSED:
-        began = time.perf_counter()
+        began = time.process_time()
         found = compress_heads(
             whole, scale.k, run.target, mode="dynamic", random_state=run.seed, threads=1
         )
-        return found.module, time.perf_counter() - began, worst(found.error, scale.k)
+        return found.module, time.process_time() - began, worst(found.error, scale.k)
     if run.curve == RANDOM:
         index = random_part(run.d, run.target, run.seed, PART)
         for name in PARTS:

@@ -92,7 +92,7 @@ def record_of(
     trace : dict
         What :func:`momentc.learn.experiments.training.train` returns.
     compress_seconds : float or None
-        Of the compression alone, in the curve 'compressed'.
+        Of the processor and the compression alone, in the curve 'compressed'.
     moment_error : float or None
         Largest difference of a moment that was asked for.
     """
