@@ -36,13 +36,18 @@ def test_at_once(number: signal.Signals, error: type[BaseException]) -> None:
 @pytest.mark.parametrize(("number", "error"), BOTH)
 def test_held_back_until_somebody_looks(number: signal.Signals, error: type[BaseException]) -> None:
     done = []
-    with pytest.raises(error), signals_wait() as look:
-        look()
-        done.append("before")
-        send(number)
-        done.append("whole")
-        look()
-        done.append("never")
+
+    def work() -> None:
+        with signals_wait() as look:
+            look()
+            done.append("before")
+            send(number)
+            done.append("whole")
+            look()
+            done.append("never")
+
+    with pytest.raises(error):
+        work()
     assert done == ["before", "whole"]
 
 
@@ -51,20 +56,29 @@ def test_what_came_after_the_last_look_is_raised_at_the_end(
     number: signal.Signals, error: type[BaseException]
 ) -> None:
     done = []
-    with pytest.raises(error), signals_wait() as look:
-        look()
-        send(number)
-        done.append("whole")
+
+    def work() -> None:
+        with signals_wait() as look:
+            look()
+            send(number)
+            done.append("whole")
+
+    with pytest.raises(error):
+        work()
     assert done == ["whole"]
 
 
 @pytest.mark.parametrize("number", [number for number, _ in BOTH])
 def test_the_second_one_ends_the_process_at_once(number: signal.Signals) -> None:
     """The handler of the system itself is in place as soon as the first has come."""
-    with pytest.raises((KeyboardInterrupt, Terminated)), signals_wait() as look:
-        send(number)
-        assert signal.getsignal(number) is signal.SIG_DFL
-        look()
+
+    def work() -> None:
+        with signals_wait():
+            send(number)
+            assert signal.getsignal(number) is signal.SIG_DFL
+
+    with pytest.raises((KeyboardInterrupt, Terminated)):
+        work()
 
 
 @pytest.mark.parametrize("number", [number for number, _ in BOTH])
@@ -80,9 +94,14 @@ def test_everything_is_as_before(number: signal.Signals) -> None:
 
 def test_an_error_that_is_under_way_is_not_lost_by_a_signal() -> None:
     """What cannot be read is worth more than that somebody pressed Ctrl-C meanwhile."""
-    with pytest.raises(ValueError, match="broken"), signals_wait():
-        send(signal.SIGINT)
-        raise ValueError("broken")
+
+    def work() -> None:
+        with signals_wait():
+            send(signal.SIGINT)
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        work()
 
 
 def test_an_ignored_signal_stays_ignored() -> None:
