@@ -46,7 +46,7 @@ def test_pages_promise_no_option_that_does_not_exist(page: Path) -> None:
     """Only lines that show momentc itself are read; pip and git have options of their own."""
     known = {option for _, option in options()} | {"--help", "--version"}
     for line in page.read_text(encoding="utf-8").splitlines():
-        if re.search(r"\bmomentc (compress|verify-moments|error-scan|bench|info)\b", line):
+        if re.search(r"\bmomentc (compress|merge|verify-moments|error-scan|bench|info)\b", line):
             assert names_of(line.partition("momentc ")[2]) <= known, line
 
 

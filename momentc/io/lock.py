@@ -83,6 +83,7 @@ def _acquire(target: Path, shown: str) -> None:
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "time": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        **_batch_job(),
     }
     with removed_on_error(lock):
         try:
@@ -113,7 +114,8 @@ def _remove_if_stale(lock: Path, shown: str) -> None:
     owner = _read_owner(content)
     # Empty: killed between making and writing it, in which case nobody will ever write it.
     never_written = not content and _age(lock) > EMPTY_SECONDS
-    if not (never_written or (owner is not None and _is_gone(*owner[:2]))):
+    restarted = owner is not None and _is_earlier_try(content)
+    if not (never_written or restarted or (owner is not None and _is_gone(*owner[:2]))):
         who = "" if owner is None else f" (process {owner[1]} on {owner[0]}, since {owner[2]})"
         raise OutputError(
             f"{shown} is being written by another run{who}. Wait for it, or give "
@@ -150,6 +152,24 @@ def _read_owner(content: bytes) -> tuple[str, int, str] | None:
         return str(owner["host"]), int(owner["pid"]), str(owner["time"])
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def _batch_job() -> dict[str, str | int]:
+    """Name the job of Slurm that this is, and how often it has been requeued; nothing elsewhere."""
+    job, restarts = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_RESTART_COUNT", "0")
+    return {"job": job, "restarts": int(restarts)} if job and restarts.isdecimal() else {}
+
+
+def _is_earlier_try(content: bytes) -> bool:
+    """Say whether a lock is of this very job before it was requeued, perhaps on another machine.
+
+    A job whose node failed begins again on another one, from which the first cannot be asked.
+    """
+    ours, theirs = _batch_job(), json.loads(content)
+    if not ours or theirs.get("job") != ours["job"]:
+        return False
+    restarts = theirs.get("restarts")
+    return isinstance(restarts, int) and restarts < int(ours["restarts"])
 
 
 def _is_gone(host: str, pid: int) -> bool:

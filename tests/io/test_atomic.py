@@ -478,6 +478,40 @@ def test_a_lock_that_may_be_alive_is_respected(changes: dict[str, object]) -> No
     assert here() == [".out.npz.lock"]
 
 
+@pytest.mark.parametrize(
+    ("theirs", "ours", "gone"),
+    [
+        ({"job": "42", "restarts": 0}, {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "1"}, True),
+        ({"job": "42", "restarts": 1}, {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "1"}, False),
+        ({"job": "42", "restarts": 0}, {"SLURM_JOB_ID": "42"}, False),
+        ({"job": "41", "restarts": 0}, {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "1"}, False),
+        ({"job": "42"}, {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "1"}, False),
+        ({}, {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "x"}, False),
+        ({"job": "42", "restarts": 0}, {}, False),
+    ],
+)
+def test_the_lock_of_a_job_that_was_requeued(
+    theirs: dict[str, Any],
+    ours: dict[str, str],
+    gone: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A node failed, and Slurm has begun the job again on another one."""
+    for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ours.items():
+        monkeypatch.setenv(name, value)
+    write_lock(host="node17", **theirs)
+    if gone:
+        write_bytes_atomic("out.npz", NEW, force=False)
+        assert here() == ["out.npz"]
+        with output_lock("out.npz"):
+            assert json.loads(Path(".out.npz.lock").read_bytes())["restarts"] == 1
+    else:
+        with pytest.raises(OutputError, match="node17"):
+            write_bytes_atomic("out.npz", NEW, force=False)
+
+
 def test_a_lock_that_was_never_written_counts_for_a_minute(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
