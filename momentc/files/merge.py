@@ -4,11 +4,10 @@ A part carries the moments of all rows that it was made from, in the frame that 
 share. Moments add up, so the certificate of the merged result reaches back to the input's rows.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,17 +19,25 @@ from momentc.files.delivery import deliver, describe, probe
 from momentc.files.jobs import JobReport, MergeJob
 from momentc.files.measure import Stopwatch
 from momentc.files.names import STDOUT, merged_output, report_beside
+from momentc.files.part_files import (
+    Part,
+    carried,
+    check_rows,
+    digests_of,
+    frame_of,
+    joined_rows,
+    read_parts,
+)
 from momentc.files.plan import LIBRARY_BYTES, default_memory
 from momentc.files.work import Counts, Work
 from momentc.io.atomic import output_lock
 from momentc.io.fingerprint import leaf_rows, root
-from momentc.io.location import printable
 from momentc.io.numeric import to_float64
-from momentc.io.result_file import read_extra, read_result
+from momentc.io.result_file import read_result
 from momentc.moments.accumulate import Moments, accumulate_moments
 from momentc.moments.discrepancy import error_by_order, worst_error
 from momentc.moments.frame import Extent, Frame
-from momentc.moments.multi_index import n_moments, product_plan
+from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request
 from momentc.options import CompressOptions
 from momentc.pipeline import compress_stream
@@ -40,44 +47,6 @@ from momentc.streaming.stream import CellStream, Setting
 from momentc.weighted import WeightedSet
 
 __all__ = ["merge_files"]
-
-# What must be the same in all parts, with the words for a message.
-SAME: Final = {
-    "sample": "made from different inputs (the digests of a sample of all rows differ)",
-    "shape": "made from inputs of different shapes",
-    "dtype": "made from inputs of different types",
-    "weighted": "made with and without weights",
-    "columns": "made of different columns",
-    "k": "made for different k",
-    "kept_order": "made with different working orders (another --target, --effort or k)",
-    "compared_order": "made with different working orders (another --target, --effort or k)",
-    "weight_exponent": "made with different units of the weights",
-    "nan": "made with different --nan",
-    "allow_lossy": "made with and without --allow-lossy",
-    "frame": "made in different frames",
-    "momentc": "made by different versions of momentc",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """What a part file says of itself, without its points."""
-
-    location: str
-    metadata: dict[str, Any]
-    extra: dict[str, NDArray[Any]]
-
-    @property
-    def head(self) -> dict[str, Any]:
-        return dict(self.metadata["part"])
-
-    @property
-    def rows(self) -> list[tuple[int, int]]:
-        return [(int(start), int(stop)) for start, stop in self.head["rows"]]
-
-    @property
-    def name(self) -> str:
-        return printable(self.location)
 
 
 def merge_files(
@@ -114,8 +83,8 @@ def merge_files(
         for path in (output, report):
             if path is not None and path != STDOUT:
                 locks.enter_context(output_lock(path))
-        parts = _read_parts(job.parts)
-        missing = _check_rows(parts, allow_missing=job.allow_missing)
+        parts = read_parts(job.parts)
+        missing = check_rows(parts, allow_missing=job.allow_missing)
         work = _merge(job, parts, missing, watch, say)
         metadata = {**describe(work), **_metadata(parts, missing, work)}
         watch.lap("certificate")
@@ -125,91 +94,9 @@ def merge_files(
         )  # fmt: skip
 
 
-def _read_parts(locations: Sequence[str]) -> list[_Part]:
-    """Return the parts in the order of their rows, whatever the order of their names."""
-    parts: list[_Part] = []
-    for location in locations:
-        _, metadata = read_result(location)
-        if metadata.get("part") is None:
-            raise PartsError(
-                f"{printable(location)} is not a part of a job: it was not made with --shard, or "
-                "is a whole result already"
-            )
-        parts.append(_Part(location, metadata, read_extra(location)))
-    parts.sort(key=lambda part: (part.rows[0], part.location))
-    first = parts[0]
-    for part in parts[1:]:
-        for field, words in SAME.items():
-            if part.head[field] != first.head[field]:
-                values = (
-                    ""
-                    if field in {"sample", "frame"}
-                    else f": {first.head[field]} and {part.head[field]}"
-                )
-                raise PartsError(
-                    f"{first.name} and {part.name} do not belong together, they were {words}"
-                    f"{values}"
-                )
-    return parts
-
-
-def _check_rows(parts: Sequence[_Part], *, allow_missing: bool) -> list[tuple[int, int]]:
-    """Return the rows that no part holds.
-
-    Raises
-    ------
-    PartsError
-        Rows are in two parts, or in none.
-    """
-    n_rows = int(parts[0].head["shape"][0])
-    stretches = sorted((start, stop, part.name) for part in parts for start, stop in part.rows)
-    missing = []
-    done, owner = 0, ""
-    for start, stop, name in stretches:
-        if start < done:
-            same = "is given twice" if owner == name else f"and {name} overlap"
-            raise PartsError(f"{owner} {same}: both hold row {start}")
-        if start > done:
-            missing.append((done, start))
-        done, owner = stop, name
-    if done < n_rows:
-        missing.append((done, n_rows))
-    if missing and not allow_missing:
-        listed = ", ".join(f"{start} .. {stop - 1}" for start, stop in missing[:5])
-        more = f" and {len(missing) - 5} more stretches" if len(missing) > 5 else ""
-        count = sum(stop - start for start, stop in missing)
-        raise PartsError(
-            f"{count} of {n_rows} rows are in no part: rows {listed}{more}; make the missing "
-            "parts, or merge what is there with --allow-missing"
-        )
-    return missing
-
-
-def _frame(values: dict[str, Any]) -> Frame:
-    return Frame(
-        np.array(values["center"], dtype=np.float64),
-        np.array(values["scale"], dtype=np.float64),
-        np.array(values["columns"], dtype=np.int64),
-        tuple(values["constant"]),
-        tuple((int(column), float(residual)) for column, residual in values["dependent"]),
-    )
-
-
-def _carried(part: _Part) -> tuple[Moments, Extent]:
-    """Return the moments and the extent of all rows that a part was made from."""
-    head, extra = part.head, part.extra
-    plan = product_plan(len(head["frame"]["columns"]), int(head["compared_order"]))
-    high, low = extra["moments"]
-    lowest, highest, mean = extra["extent"]
-    return (
-        Moments("legendre", plan, high, low),
-        Extent(lowest, highest, mean, float(extra["mass"][0]), int(extra["n_rows"][0])),
-    )
-
-
 def _merge(
     job: MergeJob,
-    parts: Sequence[_Part],
+    parts: Sequence[Part],
     missing: Sequence[tuple[int, int]],
     watch: Stopwatch,
     say: ProgressCallback,
@@ -223,7 +110,7 @@ def _merge(
         )
     options = CompressOptions(k, job.target, job.seed, job.threads, job.tolerance, job.effort)
     columns = np.array(head["columns"], dtype=np.int64)
-    frame = _frame(head["frame"])
+    frame = frame_of(head["frame"])
     n_raw = int(np.prod(head["shape"][1:], dtype=np.int64)) * np.dtype(head["dtype"]).itemsize
     n_points = sum(int(part.metadata["n_kept"]) for part in parts)
     check_request(k, job.target, n_points, frame.rank)
@@ -250,7 +137,7 @@ def _merge(
             say("merging", number, len(parts))
             kept = _read_points(part)
             points = _points(kept, columns)
-            own_moments, own_extent = _carried(part)
+            own_moments, own_extent = carried(part)
             _check_part(part, own_moments, own_extent, setting, points, kept.weights)
             raw = np.ascontiguousarray(kept.points).view(np.uint8).reshape(len(kept), -1)
             stream.take_over(
@@ -281,12 +168,12 @@ def _merge(
         columns=columns,
         counts=_counts(parts),
         warnings=tuple(warnings),
-        part={**head, "rows": _joined(parts)} if incomplete else None,
+        part={**head, "rows": joined_rows(parts)} if incomplete else None,
         extra=_extra(parts, stream) if incomplete else None,
     )
 
 
-def _read_points(part: _Part) -> WeightedSet:
+def _read_points(part: Part) -> WeightedSet:
     """Return the kept rows that count: the weight of one may have become 0."""
     kept, _ = read_result(part.location)
     return kept
@@ -297,7 +184,7 @@ def _points(kept: WeightedSet, columns: NDArray[np.int64]) -> NDArray[np.float64
 
 
 def _check_part(
-    part: _Part,
+    part: Part,
     moments: Moments,
     extent: Extent,
     setting: Setting,
@@ -321,31 +208,12 @@ def _check_part(
         )
 
 
-def _joined(parts: Iterable[_Part]) -> list[list[int]]:
-    """Return the rows of all parts, neighbours put together."""
-    joined: list[list[int]] = []
-    for start, stop in sorted(rows for part in parts for rows in part.rows):
-        if joined and joined[-1][1] == start:
-            joined[-1][1] = stop
-        else:
-            joined.append([start, stop])
-    return joined
-
-
-def _digests(parts: Iterable[_Part]) -> dict[int, bytes]:
-    return {
-        int(leaf): bytes(digest)
-        for part in parts
-        for leaf, digest in zip(part.extra["leaves"], part.extra["digests"], strict=True)
-    }
-
-
-def _extra(parts: Sequence[_Part], stream: CellStream) -> dict[str, NDArray[Any]]:
+def _extra(parts: Sequence[Part], stream: CellStream) -> dict[str, NDArray[Any]]:
     """Return what the merged part needs to be merged further."""
     moments, extent = stream.moments, stream.extent
     if moments is None or extent is None:
         raise ValueError("parts without rows")
-    known = sorted(_digests(parts).items())
+    known = sorted(digests_of(parts).items())
     return {
         "moments": np.stack([moments.high, moments.low]),
         "extent": np.stack([extent.low, extent.high, extent.mean]),
@@ -356,7 +224,7 @@ def _extra(parts: Sequence[_Part], stream: CellStream) -> dict[str, NDArray[Any]
     }
 
 
-def _counts(parts: Sequence[_Part]) -> Counts:
+def _counts(parts: Sequence[Part]) -> Counts:
     return Counts(
         *(
             sum(int(part.metadata[name]) for part in parts)
@@ -366,12 +234,12 @@ def _counts(parts: Sequence[_Part]) -> Counts:
 
 
 def _metadata(
-    parts: Sequence[_Part], missing: Sequence[tuple[int, int]], work: Work
+    parts: Sequence[Part], missing: Sequence[tuple[int, int]], work: Work
 ) -> dict[str, Any]:
     """Say what was merged, in the words of a compression of the whole."""
     first = parts[0]
     head = first.head
-    digests = _digests(parts)
+    digests = digests_of(parts)
     n_rows = int(head["shape"][0])
     whole = len(digests) == -(-n_rows // leaf_rows(n_rows))
     fingerprint = (

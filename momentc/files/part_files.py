@@ -1,0 +1,161 @@
+"""Part files: what each says of itself, and whether they belong together."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from momentc.errors import PartsError
+from momentc.io.location import printable
+from momentc.io.result_file import read_with_extra
+from momentc.moments.accumulate import Moments
+from momentc.moments.frame import Extent, Frame
+from momentc.moments.multi_index import product_plan
+
+__all__ = ["Part", "carried", "check_rows", "digests_of", "frame_of", "joined_rows", "read_parts"]
+
+# What must be the same in all parts, with the words for a message.
+SAME: Final = {
+    "sample": "made from different inputs (the digests of a sample of all rows differ)",
+    "shape": "made from inputs of different shapes",
+    "dtype": "made from inputs of different types",
+    "weighted": "made with and without weights",
+    "columns": "made of different columns",
+    "k": "made for different k",
+    "kept_order": "made with different working orders (another --target, --effort or k)",
+    "compared_order": "made with different working orders (another --target, --effort or k)",
+    "weight_exponent": "made with different units of the weights",
+    "nan": "made with different --nan",
+    "allow_lossy": "made with and without --allow-lossy",
+    "frame": "made in different frames",
+    "momentc": "made by different versions of momentc",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a part file says of itself, without its points."""
+
+    location: str
+    metadata: dict[str, Any]
+    extra: dict[str, NDArray[Any]]
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What its state depends on; see :func:`momentc.files.parts.part_head`."""
+        return dict(self.metadata["part"])
+
+    @property
+    def rows(self) -> list[tuple[int, int]]:
+        """Stretches (start, stop) of the input's rows that it was made from."""
+        return [(int(start), int(stop)) for start, stop in self.head["rows"]]
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return printable(self.location)
+
+
+def read_parts(locations: Sequence[str]) -> list[Part]:
+    """Return the parts in the order of their rows, whatever the order of their names."""
+    parts: list[Part] = []
+    for location in locations:
+        _, metadata, extra = read_with_extra(location)
+        if metadata.get("part") is None:
+            raise PartsError(
+                f"{printable(location)} is not a part of a job: it was not made with --shard, or "
+                "is a whole result already"
+            )
+        parts.append(Part(location, metadata, extra))
+    parts.sort(key=lambda part: (part.rows[0], part.location))
+    first = parts[0]
+    for part in parts[1:]:
+        for field, words in SAME.items():
+            if part.head[field] != first.head[field]:
+                values = (
+                    ""
+                    if field in {"sample", "frame"}
+                    else f": {first.head[field]} and {part.head[field]}"
+                )
+                raise PartsError(
+                    f"{first.name} and {part.name} do not belong together, they were {words}"
+                    f"{values}"
+                )
+    return parts
+
+
+def check_rows(parts: Sequence[Part], *, allow_missing: bool) -> list[tuple[int, int]]:
+    """Return the rows that no part holds.
+
+    Raises
+    ------
+    PartsError
+        Rows are in two parts, or in none.
+    """
+    n_rows = int(parts[0].head["shape"][0])
+    stretches = sorted((start, stop, part.name) for part in parts for start, stop in part.rows)
+    missing = []
+    done, owner = 0, ""
+    for start, stop, name in stretches:
+        if start < done:
+            same = "is given twice" if owner == name else f"and {name} overlap"
+            raise PartsError(f"{owner} {same}: both hold row {start}")
+        if start > done:
+            missing.append((done, start))
+        done, owner = stop, name
+    if done < n_rows:
+        missing.append((done, n_rows))
+    if missing and not allow_missing:
+        listed = ", ".join(f"{start} .. {stop - 1}" for start, stop in missing[:5])
+        more = f" and {len(missing) - 5} more stretches" if len(missing) > 5 else ""
+        count = sum(stop - start for start, stop in missing)
+        raise PartsError(
+            f"{count} of {n_rows} rows are in no part: rows {listed}{more}; make the missing "
+            "parts, or merge what is there with --allow-missing"
+        )
+    return missing
+
+
+def frame_of(values: dict[str, Any]) -> Frame:
+    """Return the frame that a head tells of."""
+    return Frame(
+        np.array(values["center"], dtype=np.float64),
+        np.array(values["scale"], dtype=np.float64),
+        np.array(values["columns"], dtype=np.int64),
+        tuple(values["constant"]),
+        tuple((int(column), float(residual)) for column, residual in values["dependent"]),
+    )
+
+
+def carried(part: Part) -> tuple[Moments, Extent]:
+    """Return the moments and the extent of all rows that a part was made from."""
+    head, extra = part.head, part.extra
+    plan = product_plan(len(head["frame"]["columns"]), int(head["compared_order"]))
+    high, low = extra["moments"]
+    lowest, highest, mean = extra["extent"]
+    return (
+        Moments("legendre", plan, high, low),
+        Extent(lowest, highest, mean, float(extra["mass"][0]), int(extra["n_rows"][0])),
+    )
+
+
+def joined_rows(parts: Iterable[Part]) -> list[list[int]]:
+    """Return the rows of all parts, neighbours put together."""
+    joined: list[list[int]] = []
+    for start, stop in sorted(rows for part in parts for rows in part.rows):
+        if joined and joined[-1][1] == start:
+            joined[-1][1] = stop
+        else:
+            joined.append([start, stop])
+    return joined
+
+
+def digests_of(parts: Iterable[Part]) -> dict[int, bytes]:
+    """Return the digest of each leaf of the input's fingerprint that the parts know."""
+    return {
+        int(leaf): bytes(digest)
+        for part in parts
+        for leaf, digest in zip(part.extra["leaves"], part.extra["digests"], strict=True)
+    }
