@@ -79,6 +79,10 @@ def read_parts(locations: Sequence[str]) -> list[Part]:
                     if field in {"sample", "frame"}
                     else f": {first.head[field]} and {part.head[field]}"
                 )
+                if field == "sample" and part.head["stream"] != first.head["stream"]:
+                    # The size of the sample follows from the budget.
+                    words = "made with different --memory or from different inputs"
+                    values = " (the samples of all rows differ); give all parts the same --memory"
                 raise PartsError(
                     f"{first.name} and {part.name} do not belong together, they were {words}"
                     f"{values}"

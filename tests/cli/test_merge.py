@@ -256,6 +256,20 @@ def test_pairs_that_do_not_belong_together(
     assert not (tmp_path / "all.h5").exists()
 
 
+def test_parts_of_different_budgets(invoke: Invoke, tmp_path: Path) -> None:
+    """The sample may depend on --memory; that is no reason to blame the input."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).normal(size=(150_000, 3)))
+    for number, memory in ((1, "275M"), (2, "2G")):
+        outcome = invoke(
+            "compress", "x.npy", "-k", "1", "-n", "4000", "--effort", "low", "-q", "-o", "parts/",
+            "--shard", f"{number}/2", "-M", memory,
+        )  # fmt: skip
+        assert outcome.code == 0, outcome.stderr
+    message = merged(invoke, "parts/*.npz", "-o", "all.npz", code=8)
+    assert "with different --memory or from different inputs" in message
+    assert "give all parts the same --memory" in message
+
+
 def test_other_versions_do_not_mix(
     invoke: Invoke, sharded: Sharded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
