@@ -72,13 +72,14 @@ def read_parts(locations: Sequence[str]) -> list[Part]:
     parts.sort(key=lambda part: (part.rows[0], part.location))
     first = parts[0]
     for part in parts[1:]:
-        for field, words in SAME.items():
+        for field, made in SAME.items():
             if part.head[field] != first.head[field]:
                 values = (
                     ""
                     if field in {"sample", "frame"}
                     else f": {first.head[field]} and {part.head[field]}"
                 )
+                words = made
                 if field == "sample" and part.head["stream"] != first.head["stream"]:
                     # The size of the sample follows from the budget.
                     words = "made with different --memory or from different inputs"
