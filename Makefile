@@ -49,6 +49,9 @@ lint: $(STAMP) ## check style and types
 bench: $(STAMP) ## time the main operations
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
 
+bench-large: $(STAMP) ## compress 10^8 rows under 1 GB; fewer: make bench-large ROWS=2e6
+	$(BIN)/python benchmarks/large.py $(ROWS)
+
 clean: ## remove .venv, caches and the demo's files
 	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
