@@ -7,10 +7,10 @@ import torch
 
 from momentc.learn.experiments import figure3, figure4, figure5
 from momentc.learn.experiments.catalogue import FIGURES, find_experiment, settings_of
-from momentc.learn.experiments.runs import CURVES, Run, seed_of
+from momentc.learn.experiments.runs import CURVES, Rule, Run, seed_of
 from momentc.learn.experiments.tasks import Lesson, Lines, harmonic, square_points
 from momentc.learn.experiments.training import test_loss as loss_of
-from momentc.learn.experiments.training import two_layers
+from momentc.learn.experiments.training import train, two_layers
 from tests.learn.tiny import TASK, TINY
 
 
@@ -148,3 +148,20 @@ def test_stages_of_a_seed_are_independent() -> None:
     found = {seed_of(seed, stage) for seed in range(20) for stage in range(5)}
     assert len(found) == 100
     assert all(0 <= value < 2**63 for value in found)
+
+
+def test_the_rate_falls_along_a_cosine_unless_told() -> None:
+    """At the end the last steps are small, so both ways part."""
+
+    def trained(cosine: bool) -> list[float]:
+        model = two_layers(4, 1)
+        x = torch.ones(8, 2)
+        rule = Rule("a", "SGD", 0.05, None, 4, 1, cosine)
+        found: list[float] = train(
+            model, lambda: [(x, x[:, :1])], rule, lambda: loss_of(model, x, x[:, :1], 4)
+        )["test"]
+        return found
+
+    falling, constant = trained(True), trained(False)
+    assert falling[:2] == constant[:2]
+    assert falling[-1] > constant[-1]

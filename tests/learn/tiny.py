@@ -21,7 +21,7 @@ TINY: dict[str, Any] = {
         Rule("b", "AdamW", 0.001, 64, 2, 2), TASK, k=2, student=8, n_test=200, seeds=2,
     ),
     "fig7": figure7.Scale(
-        Rule("a", "Adam", 0.001, 16, 3, 1), heads=120, target=60, k=2, steps=2, test_batches=2,
-        lines=Lines(segments=4, context=3), seeds=2,
+        Rule("a", "Adam", 0.001, 16, 3, 1, cosine=False), heads=120, target=60, k=2,
+        steps=2, test_batches=2, lines=Lines(segments=4, context=3), seeds=2,
     ),
 }  # fmt: skip

@@ -1,7 +1,7 @@
 """Fig. 7: attention with 4,000 heads, 800 of them in the compressed dynamics, 800 at random.
 
-Regression in context on random piecewise linear functions, with Adam; each epoch has new episodes,
-the same for all three (Appendix F).
+Regression in context on random piecewise linear functions, with Adam at a constant rate; each epoch
+has new episodes, the same for all three (Appendix F).
 """
 
 import time
@@ -59,9 +59,13 @@ class Scale:
     seeds: int = 1
 
 
-PAPER: Final = Scale(rule=Rule("a", "Adam", 0.0001, 256, 50, 1))
+PAPER: Final = Scale(rule=Rule("a", "Adam", 0.0001, 256, 50, 1, cosine=False))
 SMALL: Final = Scale(
-    rule=Rule("a", "Adam", 0.0002, 64, 30, 1), heads=2000, target=500, test_batches=8, seeds=2
+    rule=Rule("a", "Adam", 0.0002, 64, 30, 1, cosine=False),
+    heads=2000,
+    target=500,
+    test_batches=8,
+    seeds=2,
 )
 
 

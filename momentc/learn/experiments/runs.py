@@ -26,12 +26,14 @@ class Rule:
     algorithm : str
         A class of ``torch.optim``, with its defaults.
     rate : float
-        Learning rate at the beginning; it falls to 0 along a cosine.
+        Learning rate.
     batch : int or None
         Samples of a step; None is all of them.
     epochs : int
     every : int
         Epochs from one recorded loss to the next.
+    cosine : bool
+        The rate falls to 0 along a cosine, an epoch at a time; else it stays.
     """
 
     panel: str
@@ -40,6 +42,7 @@ class Rule:
     batch: int | None
     epochs: int
     every: int
+    cosine: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,9 @@ def train(
         measuring; ``steps``. Plain JSON values.
     """
     optimizer = getattr(torch.optim, rule.algorithm)(model.parameters(), lr=rule.rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, rule.epochs)
+    schedule = (
+        torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, rule.epochs) if rule.cosine else None
+    )
     epochs: list[int] = [0]
     test: list[float] = [measure()]
     seen: list[float | None] = [None]
@@ -96,7 +98,8 @@ def train(
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(value.detach())
-        schedule.step()
+        if schedule is not None:
+            schedule.step()
         steps += len(losses)
         seconds += time.process_time() - began
         if epoch % rule.every == 0 or epoch == rule.epochs:
