@@ -14,14 +14,19 @@ __all__ = ["main"]
 
 def main() -> NoReturn:
     """Run the command in ``sys.argv`` and end the process with its exit code."""
-    from momentc.cli.app import build_command
-    from momentc.cli.signals import install_handlers
+    from momentc.cli.signals import Terminated, install_handlers
 
     install_handlers()
     try:
+        from momentc.cli.app import build_command
+
         build_command().main(prog_name="momentc")
     except SystemExit as ending:
         _leave(ending.code if isinstance(ending.code, int) else 1)
+    except (KeyboardInterrupt, Terminated) as signal:  # before the command has begun
+        interrupted = isinstance(signal, KeyboardInterrupt)
+        print("momentc:", "interrupted" if interrupted else "terminated", file=sys.stderr)
+        _leave(130 if interrupted else 143)
     raise AssertionError("the command above always ends the process")
 
 

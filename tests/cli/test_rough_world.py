@@ -8,6 +8,7 @@ import select
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -92,6 +93,30 @@ def test_signals(tmp_path: Path, sent: signal.Signals, code: int, said: bytes) -
     _, stderr = process.communicate(timeout=30)
     assert (process.returncode, stderr) == (code, b"momentc: " + said + b"\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "said"),
+    [(signal.SIGINT, 130, b"interrupted"), (signal.SIGTERM, 143, b"terminated")],
+)
+def test_signals_while_libraries_load(sent: signal.Signals, code: int, said: bytes) -> None:
+    """Before the command itself has begun: no traceback either."""
+    program = """
+import os, sys
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), int(sys.argv.pop()))
+sys.meta_path.insert(0, Finder())
+from momentc.cli import main
+main()
+"""
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", program, "info", str(int(sent))],
+        capture_output=True, env=os.environ | {"PYTHONPATH": root}, timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (code, b"momentc: " + said + b"\n")
 
 
 def test_a_second_run_on_the_same_output_fails_early(tmp_path: Path) -> None:
