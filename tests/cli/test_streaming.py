@@ -161,9 +161,9 @@ def test_wide_rows_are_read_again_at_the_end(invoke: Invoke, tmp_path: Path, row
 
 @pytest.mark.parametrize("kind", ["file", "pipe"])
 def test_peak_memory(shell: Shell, tmp_path: Path, kind: str) -> None:
-    """Failure mode 39: a process of its own, rows of 29 MB that in memory would need 500 MB."""
-    budget = "290M"
-    big = np.random.default_rng(3).normal(size=(1_200_000, 3))
+    """Failure mode 39: a process of its own, rows of 17 MB that in memory would need 400 MB."""
+    budget = "285M"
+    big = np.random.default_rng(3).normal(size=(700_000, 3))
     np.save(tmp_path / "few.npy", big[:50_000])
     np.save(tmp_path / "x.npy", big)
     name, stdin = ("x.npy", b"") if kind == "file" else ("-", (tmp_path / "x.npy").read_bytes())
