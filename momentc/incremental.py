@@ -15,7 +15,7 @@ from momentc.cpus import available_threads
 from momentc.engine.threads import thread_map
 from momentc.errors import PartsError, UsageError
 from momentc.moments.change_frame import change_frame
-from momentc.moments.frame import Frame, fit_frame
+from momentc.moments.frame import fit_frame, with_every_column
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request, working_order
 from momentc.options import CompressOptions
@@ -64,7 +64,7 @@ class Accumulation:
         sampled = fit_frame(points, weights)
         # Any number of rows may follow.
         check_request(options.k, options.target, max(n, options.target + 1), m)
-        frame = Frame(sampled.center, sampled.scale, np.arange(m, dtype=np.int64))
+        frame = with_every_column(sampled, options.k)
         order = working_order(options.k, m, options.target, options.effort)
         n_raw = m * dtype.itemsize
         sizes = plan_stream(

@@ -7,6 +7,7 @@ the weights, compare the moments.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from momentc.moments.accumulate import Moments, accumulate_moments
 from momentc.moments.change_frame import change_frame
 from momentc.moments.discrepancy import error_by_order, relative_error_by_order
 from momentc.moments.features import legendre_features
-from momentc.moments.frame import Frame, fit_frame
+from momentc.moments.frame import Frame, fit_frame, widened
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request, compared_order, working_order
 from momentc.options import CompressOptions
@@ -152,6 +153,7 @@ def compress_stream(
     progress: ProgressCallback | None = None,
     map_function: MapFunction = map,
     n_threads: int = 1,
+    part: bool = False,
 ) -> Compression:
     """Compress what a stream has left, and certify it against all rows that passed.
 
@@ -165,6 +167,9 @@ def compress_stream(
         Called with (stage, points removed, points to remove).
     map_function, n_threads
         The result does not depend on them.
+    part : bool
+        Whether more rows of the same input are elsewhere: the errors are then in the frame that all
+        parts share.
 
     Returns
     -------
@@ -188,10 +193,11 @@ def compress_stream(
             "that powers of their distance leave float64; remove such rows, or give all rows the "
             "memory to be compressed at once"
         )
-    own = extent.frame()
-    frame = Frame(
-        own.center, own.scale, coordinates.columns, coordinates.constant, coordinates.dependent
-    )
+    if part:
+        frame = widened(coordinates, extent)
+    else:
+        own = extent.frame()
+        frame = replace(coordinates, center=own.center, scale=own.scale)
     local, weights, index, raw = stream.points()
     if len(local) and np.abs(local).max(initial=0.0) > MOST_OUTSIDE:
         # Polynomials grow fast outside of the box: matching them there would cost all digits.

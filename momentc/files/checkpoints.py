@@ -46,12 +46,7 @@ class Checkpoints:
 
     def __init__(self, job: CompressJob, plan: CompressPlan, head: dict[str, Any]) -> None:
         self._path = checkpoint_path(plan.output) if plan.checkpoints else None
-        # The same name may hold other rows by now: size and time of every file that is read.
-        files = [path.stat() for path in plan.inputs]
-        self._head = {
-            **head,
-            "files": [[status.st_size, status.st_mtime_ns] for status in files],
-        }
+        self._head = head
         self._every = job.checkpoint_every
         self._restart = job.restart
         self._last = time.monotonic()

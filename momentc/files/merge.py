@@ -36,7 +36,7 @@ from momentc.io.numeric import to_float64
 from momentc.io.result_file import read_result
 from momentc.moments.accumulate import Moments, accumulate_moments
 from momentc.moments.discrepancy import error_by_order, worst_error
-from momentc.moments.frame import Extent, Frame
+from momentc.moments.frame import Extent, widened
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request
 from momentc.options import CompressOptions
@@ -86,7 +86,7 @@ def merge_files(
         parts = read_parts(job.parts)
         missing = check_rows(parts, allow_missing=job.allow_missing)
         work = _merge(job, parts, missing, watch, say)
-        metadata = {**describe(work), **_metadata(parts, missing, work)}
+        metadata = {**describe(work), **_metadata(parts, missing, work, job.effort)}
         watch.lap("certificate")
         return deliver(
             work, metadata, f"{len(parts)} parts", output, report, watch,
@@ -103,6 +103,11 @@ def _merge(
 ) -> Work:
     head = parts[0].head
     k = int(head["k"]) if job.k is None else job.k
+    if k < head["k"] and missing:
+        raise PartsError(
+            "rows are missing, so the result is a part again, and the other parts keep the moments "
+            f"up to k = {head['k']}: leave --k {k} to the last merge"
+        )
     if k > head["k"]:
         raise PartsError(
             f"the parts keep the moments up to k = {head['k']}, k = {k} is asked for; make them "
@@ -149,8 +154,9 @@ def _merge(
             stream.reduce(map_function)
         watch.lap("merging")
         compression = compress_stream(
-            stream, options, progress=say, map_function=map_function, n_threads=n_threads
-        )
+            stream, options, progress=say, map_function=map_function, n_threads=n_threads,
+            part=bool(missing),
+        )  # fmt: skip
     watch.laps.extend(compression.stages)
     watch.skip()
     support = compression.support
@@ -194,12 +200,7 @@ def _check_part(
     """Hold the rows of a part to the moments that it carries."""
     scaled = np.ldexp(weights, -setting.exponent)
     own = accumulate_moments(setting.frame.apply(points), scaled, moments.plan.order, moments.basis)
-    frame = extent.frame()
-    shared = setting.frame
-    error = error_by_order(
-        moments, own, shared,
-        Frame(frame.center, frame.scale, shared.columns, shared.constant, shared.dependent),
-    )  # fmt: skip
+    error = error_by_order(moments, own, setting.frame, widened(setting.frame, extent))
     worst = worst_error(error, int(part.head["k"]))
     if not worst <= float(part.metadata["tolerance"]):
         raise VerificationError(
@@ -234,14 +235,14 @@ def _counts(parts: Sequence[Part]) -> Counts:
 
 
 def _metadata(
-    parts: Sequence[Part], missing: Sequence[tuple[int, int]], work: Work
+    parts: Sequence[Part], missing: Sequence[tuple[int, int]], work: Work, effort: str
 ) -> dict[str, Any]:
     """Say what was merged, in the words of a compression of the whole."""
     first = parts[0]
     head = first.head
     digests = digests_of(parts)
     n_rows = int(head["shape"][0])
-    whole = len(digests) == -(-n_rows // leaf_rows(n_rows))
+    whole = not missing and len(digests) == -(-n_rows // leaf_rows(n_rows))
     fingerprint = (
         root(
             n_rows, digests, np.dtype(head["dtype"]), tuple(head["shape"]),
@@ -251,11 +252,12 @@ def _metadata(
         else None
     )  # fmt: skip
     return {
-        "effort": first.metadata["effort"],
+        "effort": effort,
         "n_columns": first.metadata["n_columns"],
         "input": {**first.metadata["input"], "rows": None, "fingerprint": fingerprint},
         "streamed": None,
-        "k_choice": first.metadata["k_choice"],
+        # Of the order that the parts were made for.
+        "k_choice": first.metadata["k_choice"] if work.compression.k == head["k"] else None,
         "parts": len(parts),
         "missing_rows": [list(rows) for rows in missing],
     }

@@ -18,10 +18,13 @@ __all__ = ["Part", "carried", "check_rows", "digests_of", "frame_of", "joined_ro
 
 # What must be the same in all parts, with the words for a message.
 SAME: Final = {
-    "sample": "made from different inputs (the digests of a sample of all rows differ)",
     "shape": "made from inputs of different shapes",
     "dtype": "made from inputs of different types",
     "weighted": "made with and without weights",
+    "sample": "made from different inputs (the digests of a sample of all rows differ)",
+    "files": "made from different files, or from files that were written to in between (names, "
+    "sizes, times of change; cp -p keeps the time of a copy)",
+    "datasets": "made from different datasets or weights",
     "columns": "made of different columns",
     "k": "made for different k",
     "kept_order": "made with different working orders (another --target, --effort or k)",

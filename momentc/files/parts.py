@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.errors import RequestError
+from momentc.errors import InputError, RequestError, UsageError
 from momentc.files.jobs import CompressJob
 from momentc.io.fingerprint import DIGEST_BYTES, leaf_rows
+from momentc.io.location import parse_location
 from momentc.io.source import Source
 from momentc.version import __version__
 
@@ -74,6 +75,12 @@ def part_head(
         "nan": job.source.nan,
         "allow_lossy": job.source.allow_lossy,
         "sample": opened.sample_digest,
+        # A sample cannot tell everything: also which files and what in them, their size and time.
+        "files": [
+            [path.name, status.st_size, status.st_mtime_ns]
+            for path, status in ((path, path.stat()) for path in source.paths)
+        ],
+        "datasets": [source.dataset, *(_dataset_of(job, place) for place in _places(job))],
         "stream": {
             "cells": setting.router.n_cells,
             "slots": opened.sizes.slots,
@@ -90,7 +97,23 @@ def part_head(
     }
 
 
-def part_arrays(stream: "CellStream", source: Source) -> dict[str, NDArray[Any]]:
+def _places(job: CompressJob) -> list[str]:
+    """Return what the job reads, as it was named."""
+    weights = [] if job.source.weights is None else [job.source.weights]
+    return [job.source.location, *job.source.more, *weights]
+
+
+def _dataset_of(job: CompressJob, place: str) -> str:
+    """Return the dataset that a place names; a place in no file names a dataset itself."""
+    try:
+        return str(parse_location(place, job.source.dataset).dataset)
+    except (InputError, UsageError):
+        return place
+
+
+def part_arrays(
+    stream: "CellStream", source: Source, rows: tuple[int, int]
+) -> dict[str, NDArray[Any]]:
     """Return the moments and the extent of all rows of a part, and the digests of its leaves."""
     if stream.moments is None or stream.extent is None:
         raise ValueError("a part without rows has nothing to tell")
@@ -100,14 +123,19 @@ def part_arrays(stream: "CellStream", source: Source) -> dict[str, NDArray[Any]]
         "extent": np.stack([extent.low, extent.high, extent.mean]),
         "mass": np.array([extent.mass]),
         "n_rows": np.array([extent.n_rows], dtype=np.int64),
-        **digests_as_arrays(source),
+        **digests_as_arrays(source, rows),
     }
 
 
-def digests_as_arrays(source: Source) -> dict[str, NDArray[Any]]:
-    """Return the digests of the rows that have been read as arrays."""
+def digests_as_arrays(
+    source: Source, rows: tuple[int, int] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Return the digests of the rows that have been read, or of a stretch of them, as arrays."""
     # Another thread may be reading ahead: a copy first.
     known = sorted(dict(source.digests).items())
+    if rows is not None:
+        size = leaf_rows(source.n_rows)
+        known = [(leaf, value) for leaf, value in known if rows[0] <= leaf * size < rows[1]]
     return {
         "leaves": np.array([leaf for leaf, _ in known], dtype=np.int64),
         "digests": np.frombuffer(b"".join(value for _, value in known), dtype=np.uint8).reshape(

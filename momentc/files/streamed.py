@@ -28,7 +28,7 @@ from momentc.io.convert import PointBlock, float64_blocks, select_columns
 from momentc.io.numeric import to_float64
 from momentc.io.source import Source
 from momentc.map_function import MapFunction
-from momentc.moments.frame import Frame, FrameFit, fit_frame
+from momentc.moments.frame import Frame, FrameFit, fit_frame, with_every_column
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request, working_order
 from momentc.options import CompressOptions
@@ -118,7 +118,7 @@ def open_stream(
     frame, passes = fit_frame(points, weights), 1
     if frame.rank < len(columns):
         if source.sequential_only or plan.ranges:
-            frame = _with_every_column(frame)
+            frame = with_every_column(frame, options.k)
         else:
             frame, passes = _fit_to_all(job, source, columns, say)
     check_request(options.k, options.target, source.n_rows, frame.rank)
@@ -136,15 +136,6 @@ def _weights_at(source: Source, index: NDArray[np.int64]) -> NDArray[np.float64]
     borders = np.flatnonzero(np.diff(index) != 1) + 1
     parts = [source.weights_of(int(run[0]), int(run[-1]) + 1) for run in np.split(index, borders)]
     return np.concatenate([part for part in parts if part is not None])
-
-
-def _with_every_column(sampled: Frame) -> Frame:
-    """Return the frame of a sample without a judgement on the columns.
-
-    For a pipe, which passes once, and for a cluster, which would wait for the passes of one
-    process. Groups of dependent columns are reduced as well, they only need more points.
-    """
-    return Frame(sampled.center, sampled.scale, np.arange(len(sampled.center), dtype=np.int64))
 
 
 def _fit_to_all(
@@ -231,8 +222,9 @@ def work_streamed(
         checkpoints.at_the_end(stream, source, counts, stop)
         watch.lap("reducing the cells")
         compression = compress_stream(
-            stream, opened.options, progress=say, map_function=map_function, n_threads=n_threads
-        )
+            stream, opened.options, progress=say, map_function=map_function,
+            n_threads=n_threads, part=job.shard is not None,
+        )  # fmt: skip
     watch.laps.extend(compression.stages)
     watch.skip()
     support = compression.support
@@ -254,7 +246,7 @@ def work_streamed(
             **({"ranges": len(plan.ranges)} if plan.ranges else {}),
         },
         part=None if job.shard is None else head,
-        extra=None if job.shard is None else part_arrays(stream, source),
+        extra=None if job.shard is None else part_arrays(stream, source, plan.rows),
     )
 
 

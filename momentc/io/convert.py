@@ -163,8 +163,8 @@ def float64_blocks(
     Yields
     ------
     PointBlock
-        Blocks may be empty where every row was dropped. From the first bad value on nothing more is
-        yielded: the rest is read only to count.
+        Blocks may be empty where every row was dropped. From the first bad value on all are empty:
+        the rest is read only to count.
 
     Raises
     ------
@@ -205,6 +205,9 @@ def float64_blocks(
             keep = np.asarray(finite.all(axis=1))
             n_dropped_nan = len(rows) - int(np.count_nonzero(keep))
         if not_finite.n_rows or inexact.n_rows:
+            # Nothing to use, but whoever waits may want to be interrupted.
+            nothing = np.empty(0)
+            yield PointBlock(points[:0], nothing, nothing.astype(np.int64), rows[:0], 0, 0, 0, end)
             continue
         if block_weights is None:
             weights = np.ones(len(rows))

@@ -22,7 +22,7 @@ from scipy.linalg import qr, solve_triangular
 from momentc.errors import InputError
 from momentc.tolerances import EPS, dependence_tolerance
 
-__all__ = ["Extent", "Frame", "FrameFit", "extent_of", "fit_frame"]
+__all__ = ["Extent", "Frame", "FrameFit", "extent_of", "fit_frame", "widened", "with_every_column"]
 
 # Relative size of a pivot of the Gram matrix above which a column is independent beyond doubt
 # (the Gram matrix resolves ratios down to about sqrt(eps) = 1.5e-8).
@@ -152,6 +152,38 @@ class Extent:
         scale = np.where(constant, 1.0, scale)
         varying = np.flatnonzero(~constant)
         return Frame(center, scale, varying, tuple(np.flatnonzero(constant).tolist()))
+
+
+def widened(shared: Frame, extent: Extent) -> Frame:
+    """Return a frame with the centre of ``shared`` that holds an extent too; the same if it does.
+
+    The parts of a job are judged in what the whole will be judged in, as far as they know it. In
+    the frame of its own rows, a part of sorted rows would be judged by a power of their share.
+    """
+    scale = np.maximum(
+        shared.scale, np.maximum(extent.high - shared.center, shared.center - extent.low)
+    )
+    if np.array_equal(scale, shared.scale):
+        return shared
+    return replace(shared, scale=scale)
+
+
+def with_every_column(sampled: Frame, k: int) -> Frame:
+    """Return the frame of a sample without a judgement on the columns, for rows that pass once.
+
+    Groups of dependent columns are reduced as well, they only need more points. A column that was
+    constant has no scale yet. The one it gets is small: rows outside of the box keep their digits,
+    those far inside would lose them.
+    """
+    every = np.arange(len(sampled.center), dtype=np.int64)
+    # As small as the powers leave room for: those of order k and of the few orders above.
+    no_scale = 2.0 ** -min(100, 700 // (k + 8))
+    constant = list(sampled.constant)
+    scale = sampled.scale.copy()
+    varying = np.delete(scale, constant)
+    unit = float(varying.min()) if len(varying) else 1.0
+    scale[constant] = no_scale * np.maximum(unit, np.abs(sampled.center[constant]))
+    return Frame(sampled.center, scale, every)
 
 
 def extent_of(points: NDArray[np.float64], weights: NDArray[np.float64]) -> Extent:

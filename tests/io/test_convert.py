@@ -102,12 +102,14 @@ def test_columns_are_named_as_in_the_file_and_others_are_not_judged(
     assert loaded.points.flags.c_contiguous
 
 
-def test_nothing_is_yielded_after_a_bad_block(points: NDArray[np.float64]) -> None:
+def test_nothing_comes_after_a_bad_block(points: NDArray[np.float64]) -> None:
     points[250, 0] = np.nan
     blocks = float64_blocks(ArraySource(points), rows_per_block=100)
     assert [next(blocks).stop, next(blocks).stop] == [100, 200]
+    rest: list[int] = []
     with pytest.raises(InputError, match="row 250"):
-        next(blocks)
+        rest.extend(len(block.points) + len(block.weights) + len(block.raw) for block in blocks)
+    assert not any(rest)
 
 
 def test_bad_rows_can_be_dropped(points: NDArray[np.float64]) -> None:

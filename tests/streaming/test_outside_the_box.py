@@ -33,3 +33,15 @@ def test_weights_without_their_digits_are_an_error() -> None:
         MomentCompressor(2, 200).partial_fit(
             rng.normal(size=(2_000, 1)), sample_weight=np.full(2_000, 1e-310)
         )
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-3, 1.0, 1e9])
+def test_a_column_that_begins_to_vary_later(size: float) -> None:
+    """The first batch gives it no scale; whatever comes must keep its digits."""
+    rng = np.random.default_rng(0)
+    first = np.column_stack([rng.normal(size=5_000), np.full(5_000, 2.0 if size > 1e-6 else 0.0)])
+    rest = np.column_stack([rng.normal(size=20_000), size * rng.normal(size=20_000)])
+    compressor = MomentCompressor(4, 200).partial_fit(first).partial_fit(rest).finalize()
+    assert compressor.result_.largest_error < 1e-12
+    whole = np.concatenate([first, rest])
+    assert max(verify_moments(whole, compressor.compressed_, 4).error[:5]) < 1e-12
