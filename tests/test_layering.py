@@ -45,7 +45,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         }
     ),
     # Networks and training sets; only it knows torch. Its checkpoints are files, which io opens.
-    "learn": frozenset({"api", "io", "pipeline"}),
+    "learn": frozenset({"api", "io", "moments", "pipeline"}),
     "api": frozenset({"compression", "incremental", "io", "pipeline", "verification"}),
     # The API for arrays that lie on a Dask cluster.
     "dask": frozenset({"api", "engine", "incremental", "io", "streaming"}),

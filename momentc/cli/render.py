@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from momentc.files.jobs import JobReport
     from momentc.files.plan import CompressPlan
 
-__all__ = ["comparison_facts", "compression_facts", "info_facts", "order_table", "plan_facts"]
+__all__ = [
+    "comparison_facts",
+    "compression_facts",
+    "info_facts",
+    "moments_kept",
+    "order_table",
+    "plan_facts",
+    "reduced_to",
+    "verdict",
+]
 
 Facts = list[tuple[str, str]]
 
@@ -22,9 +31,9 @@ def compression_facts(outcome: "JobReport") -> Facts:
     facts = [
         ("input", content["input"]["name"]),
         ("output", str(outcome.output)),
-        ("objects", f"{format_count(n_in)} -> {format_count(n_out)}  ({_ratio(n_in, n_out)})"),
-        ("moments", _moments(content)),
-        ("moment error", _verdict(content)),
+        ("objects", reduced_to(n_in, n_out)),
+        ("moments", moments_kept(content)),
+        ("moment error", verdict(content)),
         (
             "time",
             f"{format_seconds(content['seconds'])}  "
@@ -50,11 +59,11 @@ def comparison_facts(content: dict[str, Any]) -> Facts:
     return [
         ("original", content["original"]),
         ("compressed", content["compressed"]),
-        ("objects", f"{format_count(n_in)} -> {format_count(n_out)}  ({_ratio(n_in, n_out)})"),
+        ("objects", reduced_to(n_in, n_out)),
         ("total weight", f"{weight_in:.17g} -> {weight_out:.17g}"),
-        ("moments", _moments(content)),
+        ("moments", moments_kept(content)),
         ("kept rows", kept),
-        ("moment error", _verdict(content)),
+        ("moment error", verdict(content)),
         ("time", format_seconds(content["seconds"])),
     ]
 
@@ -144,14 +153,13 @@ def info_facts(content: dict[str, Any]) -> Facts:
         *_part_rows(content),
         (
             "objects",
-            f"{format_count(content['n_points'])} -> {format_count(content['n_kept'])}  "
-            f"({_ratio(content['n_points'], content['n_kept'])})",
+            reduced_to(content["n_points"], content["n_kept"]),
         ),
         ("columns", f"{content['n_columns']} ({len(content['columns'])} matched)"),
         ("total weight", f"{content['total_weight']:.17g}"),
-        ("moments", _moments(content)),
+        ("moments", moments_kept(content)),
         ("seed", str(content["seed"])),
-        ("moment error", _verdict(content)),
+        ("moment error", verdict(content)),
         ("checksum", f"{content['checksum']} ok"),
         *(("note", note) for note in content["notes"]),
     ]
@@ -198,7 +206,7 @@ def _order_verdict(order: int, error: float | None, content: dict[str, Any]) -> 
     return "matched too" if matched else "not matched"
 
 
-def _verdict(content: dict[str, Any]) -> str:
+def verdict(content: dict[str, Any]) -> str:
     """Return the worst error of the orders asked for, and whether that is good enough."""
     errors: Sequence[float | None] = content["error"][: content["k"] + 1]
     if any(error is None for error in errors):
@@ -211,12 +219,15 @@ def _verdict(content: dict[str, Any]) -> str:
     )
 
 
-def _moments(content: dict[str, Any]) -> str:
+def moments_kept(content: dict[str, Any]) -> str:
+    """Return how many moments are kept, and up to which order."""
     return (
         f"{format_count(content['n_moments'])} of order 0 to {content['k']} "
         f"(rank {content['rank']})"
     )
 
 
-def _ratio(n_in: int, n_out: int) -> str:
-    return f"1 in {n_in / n_out:,.1f}" if n_out else "none kept"
+def reduced_to(n_in: int, n_out: int) -> str:
+    """Return how many objects there were and are, and their ratio."""
+    ratio = f"1 in {n_in / n_out:,.1f}" if n_out else "none kept"
+    return f"{format_count(n_in)} -> {format_count(n_out)}  ({ratio})"

@@ -31,6 +31,7 @@ from momentc.io.safetensors import (
     read_tensors,
 )
 from momentc.learn.objects import neuron_objects, reduce_objects
+from momentc.moments.discrepancy import worst_error
 from momentc.options import DEFAULT_TOLERANCE, Effort
 from momentc.pipeline import Compression, certify
 from momentc.version import __version__
@@ -302,8 +303,8 @@ def _verify(
     error, relative = certify(compression, layer.objects[index], c)
     if not compression.holds(error):
         raise VerificationError(
-            f"{name}: the moments are off by {max(error[: compression.k + 1]):.1e}, more than the "
-            f"tolerance {compression.tolerance:.1e}; a lower k or a larger target will do"
+            f"{name}: the moments are off by {worst_error(error, compression.k):.1e}, more than "
+            f"the tolerance {compression.tolerance:.1e}; a lower k or a larger target will do"
         )
     exact = source.tensors[layer.outgoing].as_float64()[:, index] * c
     stored = written.tensors[layer.outgoing].as_float64()

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from momentc.learn.datasets import WeightedSampler, compress_dataset, weighted_mean
 from momentc.learn.experiments.runs import (
     COMPRESSED,
-    CURVES,
     RANDOM,
     Rule,
     Run,
     generator,
     record_of,
-    worst,
+    rule_of,
+    runs_of,
 )
 from momentc.learn.experiments.tasks import Lesson
 from momentc.learn.experiments.training import (
@@ -34,6 +34,7 @@ from momentc.learn.experiments.training import (
     train,
     two_layers,
 )
+from momentc.moments.discrepancy import worst_error
 
 __all__ = ["PAPER", "SMALL", "Samples", "Scale", "cost", "drawn_batches", "perform", "plan"]
 
@@ -100,17 +101,12 @@ class Samples:
 
 def plan(scale: Scale, seeds: range) -> tuple[Run, ...]:
     """Return the runs."""
-    return tuple(
-        Run(rule.panel, curve, seed, scale.d, scale.target)
-        for rule in scale.rules
-        for seed in seeds
-        for curve in CURVES
-    )
+    return runs_of(scale.rules, seeds, scale.d, scale.target)
 
 
 def perform(scale: Scale, run: Run) -> dict[str, Any]:
     """Train one student."""
-    rule = next(rule for rule in scale.rules if rule.panel == run.panel)
+    rule = rule_of(scale.rules, run)
     with one_thread():
         lesson = Lesson(scale.width, run.seed)
         samples = choose(*lesson.train_set(scale.d, scale.noise), run, scale.k)
@@ -132,7 +128,7 @@ def perform(scale: Scale, run: Run) -> dict[str, Any]:
 
 def cost(scale: Scale, run: Run) -> float:
     """Return roughly the seconds of a run."""
-    rule = next(rule for rule in scale.rules if rule.panel == run.panel)
+    rule = rule_of(scale.rules, run)
     batch = rule.batch or run.n_objects
     steps = rule.epochs * (1 if rule.batch is None else -(-scale.d // batch))
     return steps * (6e-4 + 1.2e-8 * batch * scale.width) + 0.2 * (run.curve == COMPRESSED)
@@ -144,7 +140,7 @@ def choose(x: Tensor, y: Tensor, run: Run, k: int) -> Samples:
         began = time.process_time()
         kept = compress_dataset(x, y, k, run.target, random_state=run.seed, threads=1)
         seconds = time.process_time() - began
-        return Samples(kept.x, kept.y, kept.weights, seconds, worst(kept.error, k))
+        return Samples(kept.x, kept.y, kept.weights, seconds, worst_error(kept.error, k))
     if run.curve == RANDOM:
         x, y = x[: run.target], y[: run.target]
     return Samples(x, y, torch.ones(len(x), dtype=torch.float64))

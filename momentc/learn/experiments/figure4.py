@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from momentc.learn.experiments.runs import (
     COMPRESSED,
-    CURVES,
     RANDOM,
     Rule,
     Run,
     generator,
     random_part,
     record_of,
+    rule_of,
+    runs_of,
     seed_of,
-    worst,
 )
 from momentc.learn.experiments.tasks import harmonic, square_points
 from momentc.learn.experiments.training import (
@@ -34,6 +34,7 @@ from momentc.learn.experiments.training import (
     two_layers,
 )
 from momentc.learn.layers import compress_layer
+from momentc.moments.discrepancy import worst_error
 
 __all__ = ["PAPER", "SMALL", "Scale", "Task", "cost", "perform", "plan", "shuffled_batches"]
 
@@ -116,17 +117,12 @@ SMALL: Final = Scale(
 
 def plan(scale: Scale, seeds: range) -> tuple[Run, ...]:
     """Return the runs."""
-    return tuple(
-        Run(rule.panel, curve, seed, scale.width, scale.target)
-        for rule in scale.rules
-        for seed in seeds
-        for curve in CURVES
-    )
+    return runs_of(scale.rules, seeds, scale.width, scale.target)
 
 
 def perform(scale: Scale, run: Run) -> dict[str, Any]:
     """Train one network."""
-    rule = next(rule for rule in scale.rules if rule.panel == run.panel)
+    rule = rule_of(scale.rules, run)
     with one_thread():
         model, seconds, error = network(run, scale.k)
         x, y = scale.task.test_set(run.seed)
@@ -141,7 +137,7 @@ def perform(scale: Scale, run: Run) -> dict[str, Any]:
 
 def cost(scale: Scale, run: Run) -> float:
     """Return roughly the seconds of a run."""
-    rule = next(rule for rule in scale.rules if rule.panel == run.panel)
+    rule = rule_of(scale.rules, run)
     batch = rule.batch or scale.task.n_train
     steps = rule.epochs * -(-scale.task.n_train // batch)
     records = 1 + rule.epochs // rule.every
@@ -157,7 +153,7 @@ def network(run: Run, k: int) -> tuple[nn.Module, float | None, float | None]:
         found = compress_layer(
             wide, "0", k, run.target, mode="dynamic", random_state=run.seed, threads=1
         )
-        return found.module, time.process_time() - began, worst(found.error, k)
+        return found.module, time.process_time() - began, worst_error(found.error, k)
     if run.curve == RANDOM:
         index = random_part(run.d, run.target, run.seed, PART)
         part = two_layers(run.target, 0)

@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from momentc.learn.attention import PARTS, HeadSum, compress_heads
 from momentc.learn.experiments.runs import (
     COMPRESSED,
-    CURVES,
     RANDOM,
     Rule,
     Run,
     generator,
     random_part,
     record_of,
-    worst,
+    runs_of,
 )
 from momentc.learn.experiments.tasks import Lines
 from momentc.learn.experiments.training import Batches, one_thread, train
+from momentc.moments.discrepancy import worst_error
 
 __all__ = ["PAPER", "SMALL", "Scale", "cost", "perform", "plan"]
 
@@ -71,11 +71,7 @@ SMALL: Final = Scale(
 
 def plan(scale: Scale, seeds: range) -> tuple[Run, ...]:
     """Return the runs."""
-    return tuple(
-        Run(scale.rule.panel, curve, seed, scale.heads, scale.target)
-        for seed in seeds
-        for curve in CURVES
-    )
+    return runs_of((scale.rule,), seeds, scale.heads, scale.target)
 
 
 def perform(scale: Scale, run: Run) -> dict[str, Any]:
@@ -113,7 +109,7 @@ def _attention(scale: Scale, run: Run) -> tuple[HeadSum, float | None, float | N
         found = compress_heads(
             whole, scale.k, run.target, mode="dynamic", random_state=run.seed, threads=1
         )
-        return found.module, time.process_time() - began, worst(found.error, scale.k)
+        return found.module, time.process_time() - began, worst_error(found.error, scale.k)
     if run.curve == RANDOM:
         index = random_part(run.d, run.target, run.seed, PART)
         for name in PARTS:

@@ -7,7 +7,20 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-__all__ = ["COMPRESSED", "CURVES", "FULL", "RANDOM", "Rule", "Run", "record_of", "seed_of"]
+__all__ = [
+    "COMPRESSED",
+    "CURVES",
+    "FULL",
+    "RANDOM",
+    "Rule",
+    "Run",
+    "generator",
+    "random_part",
+    "record_of",
+    "rule_of",
+    "runs_of",
+    "seed_of",
+]
 
 FULL: Final = "full"
 COMPRESSED: Final = "compressed"
@@ -80,6 +93,21 @@ class Run:
         return asdict(self)
 
 
+def runs_of(rules: Sequence[Rule], seeds: range, d: int, target: int) -> tuple[Run, ...]:
+    """Return all curves of all panels, seed by seed."""
+    return tuple(
+        Run(rule.panel, curve, seed, d, target)
+        for rule in rules
+        for seed in seeds
+        for curve in CURVES
+    )
+
+
+def rule_of(rules: Sequence[Rule], run: Run) -> Rule:
+    """Return the rule of a run's panel."""
+    return next(rule for rule in rules if rule.panel == run.panel)
+
+
 def record_of(
     run: Run,
     trace: dict[str, Any],
@@ -122,8 +150,3 @@ def random_part(d: int, target: int, seed: int, stage: int) -> torch.Tensor:
     """Return `target` of `d` numbers, drawn without replacement, ascending."""
     drawn = torch.randperm(d, generator=generator(seed, stage))[:target]
     return drawn.sort().values
-
-
-def worst(error: Sequence[float], k: int) -> float:
-    """Return the largest error of the orders 0 to k."""
-    return max(error[: k + 1])
