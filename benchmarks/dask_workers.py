@@ -7,31 +7,18 @@ least whether two of them do more work than one.
 """
 
 import argparse
-import logging
 import os
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from distributed import Client, LocalCluster
+from distributed import Client
 
-from momentc.engine.processes import thread_environment
+from momentc.engine.dask_cluster import local_cluster
 from momentc.files.compress import compress_file
 from momentc.files.jobs import CompressJob, InputChoice
 from momentc.options import CompressOptions
-
-
-def cluster_of(n_workers: int) -> LocalCluster:
-    return LocalCluster(
-        n_workers=n_workers,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-        silence_logs=logging.CRITICAL,
-        env=thread_environment(1),
-    )
 
 
 def processor_time() -> float:
@@ -64,7 +51,7 @@ def main() -> None:
         best: dict[int, float] = {}
         for n_workers in counts:
             output = Path(folder, f"{n_workers}.npz")
-            with cluster_of(n_workers) as cluster, Client(cluster) as client:
+            with local_cluster(n_workers) as cluster, Client(cluster) as client:
                 address = cluster.scheduler_address
                 run(small, output, address)  # imports and compiled code
                 run(points, output, address)

@@ -11,7 +11,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cell_cuts", "cell_edges", "near_order", "split_order"]
+__all__ = ["cell_cuts", "cell_edges", "deal", "near_order", "split_order"]
 
 # Points of a cell, about, in the sample that decides the cuts of near_order.
 SAMPLE_OF_CELL = 4
@@ -108,6 +108,35 @@ def split_order(columns, depth):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
+def deal(cells, n_cells):  # type: ignore[no-untyped-def]
+    """Return the points cell by cell, in their order in each, and the edges of the cells.
+
+    Parameters
+    ----------
+    cells : (n,) int64 ndarray
+        The cell of each point.
+    n_cells : int
+
+    Returns
+    -------
+    order : (n,) int64 ndarray
+    edges : (n_cells + 1,) int64 ndarray
+    """
+    n = cells.shape[0]
+    edges = np.zeros(n_cells + 1, np.int64)
+    for i in range(n):
+        edges[cells[i] + 1] += 1
+    for past in range(n_cells):
+        edges[past + 1] += edges[past]
+    place = edges.copy()
+    order = np.empty(n, np.int64)
+    for i in range(n):
+        order[place[cells[i]]] = i
+        place[cells[i]] += 1
+    return order, edges
+
+
+@nb.njit(cache=True, nogil=True)
 def near_order(columns, depth):  # type: ignore[no-untyped-def]
     """Return an order of the points in which near points are near, and the cells are about even.
 
@@ -139,23 +168,13 @@ def near_order(columns, depth):  # type: ignore[no-untyped-def]
     cuts = np.empty(n_cells)
     _split(sample, depth, sides, cuts)
     cell_of = np.empty(n, np.int64)
-    starts = np.zeros(n_cells + 1, np.int64)
     for i in range(n):
         node = np.int64(0)
         for _ in range(depth):
             # Arithmetic on the comparison: a branch here is mispredicted every other time.
             node = 2 * node + 1 + np.int64(columns[sides[node], i] >= cuts[node])
-        cell = node - (n_cells - 1)
-        cell_of[i] = cell
-        starts[cell + 1] += 1
-    for cell in range(n_cells):
-        starts[cell + 1] += starts[cell]
-    order = np.empty(n, np.int64)
-    for i in range(n):
-        cell = cell_of[i]
-        order[starts[cell]] = i
-        starts[cell] += 1
-    return order
+        cell_of[i] = node - (n_cells - 1)
+    return deal(cell_of, n_cells)[0]
 
 
 def cell_edges(n_points: int, depth: int) -> NDArray[np.int64]:

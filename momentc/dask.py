@@ -21,7 +21,7 @@ from momentc.io.numeric import require_real, to_float64
 from momentc.io.weights import weight_rows
 from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
 from momentc.streaming.shape import State, StreamShape
-from momentc.weighted import WeightedSet
+from momentc.weighted import WeightedSet, rows_as_bytes
 
 if TYPE_CHECKING:
     from dask.array import Array
@@ -174,7 +174,7 @@ def _reduce_chunk(shape: StreamShape, dtype: np.dtype[Any], chunk: _Chunk) -> St
     rows = np.ascontiguousarray(rows, dtype=dtype)
     with ArraySource(rows, name=f"the chunk that begins with row {first}") as source:
         points = load_points(source).points
-    raw = rows.view(np.uint8).reshape(len(rows), -1)
+    raw = rows_as_bytes(rows)
     index = np.arange(first, first + len(rows), dtype=np.int64)
     if weights is None:
         heavy = np.ones(len(rows))

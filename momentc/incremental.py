@@ -23,7 +23,7 @@ from momentc.pipeline import compress_stream
 from momentc.streaming.plan import plan_stream
 from momentc.streaming.shape import StreamShape
 from momentc.streaming.stream import fit_setting
-from momentc.weighted import WeightedSet
+from momentc.weighted import WeightedSet, bytes_as_rows, rows_as_bytes
 
 __all__ = ["Accumulation"]
 
@@ -117,7 +117,7 @@ class Accumulation:
                 f"this batch has {rows.shape[1]} columns of {rows.dtype}, the first one had "
                 f"{self.n_columns} of {self.dtype}"
             )
-        raw = np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), -1)
+        raw = rows_as_bytes(rows)
         with thread_map(self.options.threads) as map_function:
             self.stream.add(points, weights, index + self.n_seen, raw, map_function)
         self.n_seen += n_batch
@@ -144,7 +144,7 @@ class Accumulation:
             self.n_seen += other.n_seen
             return
         _, scaled, index, raw = theirs.points()
-        points = np.ascontiguousarray(raw.view(self.dtype).reshape(len(raw), -1).astype(np.float64))
+        points = bytes_as_rows(raw, self.dtype).astype(np.float64)
         exponent = theirs.setting.exponent - mine.setting.exponent
         moments = change_frame(theirs.moments, theirs.setting.frame, mine.setting.frame, exponent)
         with thread_map(self.options.threads) as map_function:
@@ -171,5 +171,5 @@ class Accumulation:
                 self.stream, self.options, map_function=map_function, n_threads=n_threads
             )
         support = compression.support
-        rows = np.ascontiguousarray(support.points).view(self.dtype).reshape(len(support), -1)
+        rows = bytes_as_rows(support.points, self.dtype)
         return compression, WeightedSet(rows, support.weights, support.index)

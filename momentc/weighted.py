@@ -1,14 +1,14 @@
-"""The one data type: a weighted point set, and the unit of its weights."""
+"""The one data type: a weighted point set; the unit of its weights, its rows as bytes."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError
 
-__all__ = ["WeightedSet", "weight_exponent"]
+__all__ = ["WeightedSet", "bytes_as_rows", "rows_as_bytes", "weight_exponent"]
 
 # The largest weight must be at least this: below 2^-1022 float64 has fewer than 53 bits.
 LEAST_WEIGHT: Final = 2.0**-1010
@@ -75,3 +75,14 @@ def weight_exponent(weights: NDArray[np.float64]) -> int:
             "weights by a power of two"
         )
     return int(np.frexp(largest)[1])
+
+
+def rows_as_bytes(rows: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """See rows (n, m) of any type as rows of bytes, which a stream carries along."""
+    width = rows.shape[1] * rows.dtype.itemsize  # said in full: there may be no rows
+    return np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), width)
+
+
+def bytes_as_rows(raw: NDArray[np.generic], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """See rows of bytes as what they were, (n, m) of ``dtype``."""
+    return np.ascontiguousarray(raw).view(dtype).reshape(len(raw), raw.shape[1] // dtype.itemsize)

@@ -11,6 +11,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.cells import deal
 from momentc.map_function import MapFunction
 
 __all__ = ["merge_duplicates"]
@@ -39,25 +40,6 @@ def _hash_rows(points, hashes):  # type: ignore[no-untyped-def]
             state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             state ^= state >> np.uint64(31)
         hashes[i] = state
-
-
-@nb.njit(cache=True, nogil=True)
-def _deal(hashes, n_bits):  # type: ignore[no-untyped-def]
-    """Return the rows bucket by bucket, ascending in each, and the edges of the buckets."""
-    n = hashes.shape[0]
-    shift = np.uint64(64 - n_bits)
-    edges = np.zeros(2**n_bits + 1, np.int64)
-    for i in range(n):
-        edges[np.int64(hashes[i] >> shift) + 1] += 1
-    for past in range(2**n_bits):
-        edges[past + 1] += edges[past]
-    place = edges.copy()
-    rows = np.empty(n, np.int64)
-    for i in range(n):
-        bucket = np.int64(hashes[i] >> shift)
-        rows[place[bucket]] = i
-        place[bucket] += 1
-    return rows, edges
 
 
 @nb.njit(cache=True, nogil=True)
@@ -133,7 +115,8 @@ def merge_duplicates(
         _hash_rows(points[start : start + HASHED_ROWS], hashes[start : start + HASHED_ROWS])
 
     list(map_function(hash_from, range(0, n, HASHED_ROWS)))
-    rows, edges = _deal(hashes, max(1, (n // BUCKET_ROWS).bit_length()))
+    n_bits = max(1, (n // BUCKET_ROWS).bit_length())
+    rows, edges = deal((hashes >> np.uint64(64 - n_bits)).astype(np.int64), 2**n_bits)
     first = np.empty(n, dtype=np.int64)
 
     def look_from(start: int) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.cells import cell_edges, split_order
+from momentc.cells import cell_edges, deal, split_order
 from momentc.groups import Groups
 from momentc.map_function import MapFunction
 
@@ -88,7 +88,7 @@ def kmeans_groups(
         for cell in range(len(edges) - 1)
         for first in range(edges[cell], edges[cell + 1], ASSIGN_POINTS)
     ]
-    # Labels count on from cell to cell, so one stable sort groups all points.
+    # Labels count on from cell to cell, so they are dealt out in one go.
     firsts = np.cumsum([0] + [cell.n_clusters for cell in centroids])
     labels = np.concatenate(
         [
@@ -96,11 +96,9 @@ def kmeans_groups(
             for task, part in zip(tasks, map_function(assign, tasks), strict=True)
         ]
     )
-    counts = np.bincount(labels)
-    if len(counts) <= np.iinfo(np.uint16).max:
-        labels = labels.astype(np.uint16)  # numpy's stable sort of 16 bits is linear
-    members = order[np.argsort(labels, kind="stable")]
-    return _groups(members, counts[counts > 0], n_keep)
+    members, borders = deal(labels, int(firsts[-1]))
+    counts = np.diff(borders)
+    return _groups(order[members], counts[counts > 0], n_keep)
 
 
 def _groups(members: NDArray[np.int64], sizes: NDArray[np.int64], n_keep: int) -> Groups:

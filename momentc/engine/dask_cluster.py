@@ -19,9 +19,9 @@ from momentc.errors import MemoryBudgetError, UsageError
 from momentc.map_function import TreeFunction
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
-__all__ = ["current_client", "dask_tree", "require_dask", "tree_on"]
+__all__ = ["current_client", "dask_tree", "local_cluster", "require_dask", "tree_on"]
 
 # How often a piece of work that failed is tried again, in case the file system had a bad moment.
 RETRIES: Final = 2
@@ -46,6 +46,21 @@ def require_dask() -> None:
         ) from error
 
 
+def local_cluster(n_workers: int) -> "LocalCluster":
+    """Start a cluster of processes of this machine, each with one thread."""
+    from distributed import LocalCluster
+
+    return LocalCluster(
+        n_workers=n_workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        silence_logs=logging.CRITICAL,
+        env=thread_environment(1),
+    )
+
+
 @contextmanager
 def dask_tree(scheduler: str | None, n_workers: int) -> Iterator[TreeFunction]:
     """Yield a tree function that runs on a cluster.
@@ -64,7 +79,7 @@ def dask_tree(scheduler: str | None, n_workers: int) -> Iterator[TreeFunction]:
         Dask is missing, or nobody answers at the address.
     """
     require_dask()
-    from distributed import Client, LocalCluster
+    from distributed import Client
     from distributed.utils import silence_logging_cmgr
 
     with ExitStack() as stack:
@@ -72,17 +87,7 @@ def dask_tree(scheduler: str | None, n_workers: int) -> Iterator[TreeFunction]:
         stack.enter_context(silence_logging_cmgr(logging.CRITICAL))
         if scheduler is None:
             with _interrupts_held_back():
-                cluster = stack.enter_context(
-                    LocalCluster(
-                        n_workers=n_workers,
-                        threads_per_worker=1,
-                        processes=True,
-                        host="127.0.0.1",
-                        dashboard_address="127.0.0.1:0",
-                        silence_logs=logging.CRITICAL,
-                        env=thread_environment(1),
-                    )
-                )
+                cluster = stack.enter_context(local_cluster(n_workers))
             client = Client(cluster, set_as_default=False)
         else:
             try:

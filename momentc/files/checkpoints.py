@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from momentc.errors import OutputError
 from momentc.files.jobs import CompressJob
-from momentc.files.parts import digests_as_arrays
+from momentc.files.parts import digests_as_arrays, digests_of_arrays
 from momentc.files.plan import CompressPlan
 from momentc.files.work import Counts
 from momentc.io.checkpoint import (
@@ -71,9 +71,7 @@ class Checkpoints:
             return 0
         state, arrays = found
         stream.restore(arrays)
-        source.digests.update(
-            zip(arrays["leaves"].tolist(), map(bytes, arrays["digests"]), strict=True)
-        )
+        source.digests.update(digests_of_arrays(arrays))
         for name, value in state["counts"].items():
             setattr(counts, name, math.inf if value is None else value)
         self._written = True
@@ -126,7 +124,7 @@ class Checkpoints:
                 self._path,
                 self._head,
                 {"next_row": next_row, "counts": values},
-                {**stream.state(), **digests_as_arrays(source)},
+                {**stream.state(), **digests_as_arrays(source.digests)},
             )
         except OutputError as error:
             # A checkpoint is a help: without it the run is as good, only not to be interrupted.

@@ -53,13 +53,7 @@ def work_in_memory(
         # From the source as they stand there, bit for bit.
         result=WeightedSet(source.take(index), compression.support.weights, index),
         columns=columns,
-        counts=Counts(
-            loaded.n_dropped_nan,
-            loaded.n_zero_weight,
-            loaded.n_lossy,
-            float(loaded.weights.min()),
-            float(loaded.weights.max()),
-        ),
+        counts=Counts.of(loaded),
         warnings=source.warnings,
         choice=choice,
     )

@@ -28,6 +28,7 @@ from momentc.files.part_files import (
     joined_rows,
     read_parts,
 )
+from momentc.files.parts import digests_as_arrays
 from momentc.files.plan import LIBRARY_BYTES, default_memory
 from momentc.files.work import Counts, Work
 from momentc.io.atomic import output_lock
@@ -44,7 +45,7 @@ from momentc.pipeline import compress_stream
 from momentc.progress import ProgressCallback, silent
 from momentc.streaming.plan import plan_stream
 from momentc.streaming.stream import CellStream, Setting
-from momentc.weighted import WeightedSet
+from momentc.weighted import WeightedSet, bytes_as_rows, rows_as_bytes
 
 __all__ = ["merge_files"]
 
@@ -144,7 +145,7 @@ def _merge(
             points = _points(kept, columns)
             own_moments, own_extent = carried(part)
             _check_part(part, own_moments, own_extent, setting, points, kept.weights)
-            raw = np.ascontiguousarray(kept.points).view(np.uint8).reshape(len(kept), -1)
+            raw = rows_as_bytes(kept.points)
             stream.take_over(
                 points, np.ldexp(kept.weights, -setting.exponent), kept.index, raw,
                 own_moments, own_extent, map_function,
@@ -160,8 +161,7 @@ def _merge(
     watch.laps.extend(compression.stages)
     watch.skip()
     support = compression.support
-    rows = np.ascontiguousarray(support.points).view(np.dtype(head["dtype"]))
-    incomplete = bool(missing)
+    rows = bytes_as_rows(support.points, np.dtype(head["dtype"]))
     warnings = []
     if missing:
         count = sum(stop - start for start, stop in missing)
@@ -170,12 +170,12 @@ def _merge(
         )
     return Work(
         compression=compression,
-        result=WeightedSet(rows.reshape(len(support), -1), support.weights, support.index),
+        result=WeightedSet(rows, support.weights, support.index),
         columns=columns,
         counts=_counts(parts),
         warnings=tuple(warnings),
-        part={**head, "rows": joined_rows(parts)} if incomplete else None,
-        extra=_extra(parts, stream) if incomplete else None,
+        part={**head, "rows": joined_rows(parts)} if missing else None,
+        extra={**stream.sums(), **digests_as_arrays(digests_of(parts))} if missing else None,
     )
 
 
@@ -207,22 +207,6 @@ def _check_part(
             f"{part.name}: its rows miss the moments that it carries by {worst:.1e}, more than its "
             f"tolerance {part.metadata['tolerance']:.1e}; make this part anew"
         )
-
-
-def _extra(parts: Sequence[Part], stream: CellStream) -> dict[str, NDArray[Any]]:
-    """Return what the merged part needs to be merged further."""
-    moments, extent = stream.moments, stream.extent
-    if moments is None or extent is None:
-        raise ValueError("parts without rows")
-    known = sorted(digests_of(parts).items())
-    return {
-        "moments": np.stack([moments.high, moments.low]),
-        "extent": np.stack([extent.low, extent.high, extent.mean]),
-        "mass": np.array([extent.mass]),
-        "n_rows": np.array([extent.n_rows], dtype=np.int64),
-        "leaves": np.array([leaf for leaf, _ in known], dtype=np.int64),
-        "digests": np.array([list(value) for _, value in known], dtype=np.uint8),
-    }
 
 
 def _counts(parts: Sequence[Part]) -> Counts:

@@ -1,7 +1,6 @@
 """Open the input of a job."""
 
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from momentc.errors import UsageError
@@ -9,10 +8,9 @@ from momentc.files.jobs import InputChoice
 from momentc.files.names import STDOUT
 
 if TYPE_CHECKING:
-    from momentc.io.convert import LoadedPoints
     from momentc.io.source import Source
 
-__all__ = ["dropped_notes", "is_result", "open_input"]
+__all__ = ["is_result", "open_input"]
 
 
 def open_input(choice: InputChoice, hold_at_most: int | None = None) -> "Source":
@@ -54,11 +52,3 @@ def is_result(source: "Source") -> bool:
     from momentc.io.source import ArraySource
 
     return isinstance(source, ArraySource) and source.path is not None and source.path.is_file()
-
-
-def dropped_notes(loaded: "LoadedPoints") -> Iterator[str]:
-    """Say which rows do not count."""
-    if loaded.n_dropped_nan:
-        yield f"{loaded.n_dropped_nan} rows with NaN or infinity were dropped, as --nan drop asks"
-    if loaded.n_zero_weight:
-        yield f"{loaded.n_zero_weight} rows have the weight 0 and were left out"

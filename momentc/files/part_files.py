@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import PartsError
+from momentc.files.parts import digests_of_arrays
 from momentc.io.location import printable
 from momentc.io.result_file import read_with_extra
 from momentc.moments.accumulate import Moments
 from momentc.moments.frame import Extent, Frame
-from momentc.moments.multi_index import product_plan
+from momentc.streaming.stream import sums_of
 
 __all__ = ["Part", "carried", "check_rows", "digests_of", "frame_of", "joined_rows", "read_parts"]
 
@@ -139,14 +140,8 @@ def frame_of(values: dict[str, Any]) -> Frame:
 
 def carried(part: Part) -> tuple[Moments, Extent]:
     """Return the moments and the extent of all rows that a part was made from."""
-    head, extra = part.head, part.extra
-    plan = product_plan(len(head["frame"]["columns"]), int(head["compared_order"]))
-    high, low = extra["moments"]
-    lowest, highest, mean = extra["extent"]
-    return (
-        Moments("legendre", plan, high, low),
-        Extent(lowest, highest, mean, float(extra["mass"][0]), int(extra["n_rows"][0])),
-    )
+    head = part.head
+    return sums_of(part.extra, len(head["frame"]["columns"]), int(head["compared_order"]))
 
 
 def joined_rows(parts: Iterable[Part]) -> list[list[int]]:
@@ -162,8 +157,4 @@ def joined_rows(parts: Iterable[Part]) -> list[list[int]]:
 
 def digests_of(parts: Iterable[Part]) -> dict[int, bytes]:
     """Return the digest of each leaf of the input's fingerprint that the parts know."""
-    return {
-        int(leaf): bytes(digest)
-        for part in parts
-        for leaf, digest in zip(part.extra["leaves"], part.extra["digests"], strict=True)
-    }
+    return {leaf: d for part in parts for leaf, d in digests_of_arrays(part.extra).items()}

@@ -1,6 +1,7 @@
 """What a part of a job knows of the whole: enough to check and merge parts without the input."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
     from momentc.files.streamed import StreamInput
     from momentc.streaming.stream import CellStream
 
-__all__ = ["digests_as_arrays", "part_arrays", "part_head", "sample_digest", "shard_rows"]
+__all__ = [
+    "digests_as_arrays",
+    "digests_of_arrays",
+    "file_stamps",
+    "part_arrays",
+    "part_head",
+    "sample_digest",
+    "shard_rows",
+]
 
 
 def shard_rows(n_rows: int, shard: tuple[int, int]) -> tuple[int, int]:
@@ -76,10 +85,7 @@ def part_head(
         "allow_lossy": job.source.allow_lossy,
         "sample": opened.sample_digest,
         # A sample cannot tell everything: also which files and what in them, their size and time.
-        "files": [
-            [path.name, status.st_size, status.st_mtime_ns]
-            for path, status in ((path, path.stat()) for path in source.paths)
-        ],
+        "files": file_stamps(source),
         "datasets": [source.dataset, *(_dataset_of(job, place) for place in _places(job))],
         "stream": {
             "cells": setting.router.n_cells,
@@ -95,6 +101,12 @@ def part_head(
             "dependent": [list(pair) for pair in frame.dependent],
         },
     }
+
+
+def file_stamps(source: Source) -> list[list[str | int]]:
+    """Return name, size and time of change in ns of every file that is read."""
+    found = [(path.name, path.stat()) for path in source.paths]
+    return [[name, status.st_size, status.st_mtime_ns] for name, status in found]
 
 
 def _places(job: CompressJob) -> list[str]:
@@ -115,30 +127,25 @@ def part_arrays(
     stream: "CellStream", source: Source, rows: tuple[int, int]
 ) -> dict[str, NDArray[Any]]:
     """Return the moments and the extent of all rows of a part, and the digests of its leaves."""
-    if stream.moments is None or stream.extent is None:
-        raise ValueError("a part without rows has nothing to tell")
-    extent = stream.extent
-    return {
-        "moments": np.stack([stream.moments.high, stream.moments.low]),
-        "extent": np.stack([extent.low, extent.high, extent.mean]),
-        "mass": np.array([extent.mass]),
-        "n_rows": np.array([extent.n_rows], dtype=np.int64),
-        **digests_as_arrays(source, rows),
+    size = leaf_rows(source.n_rows)
+    own = {
+        leaf: value for leaf, value in source.digests.items() if rows[0] <= leaf * size < rows[1]
     }
+    return {**stream.sums(), **digests_as_arrays(own)}
 
 
-def digests_as_arrays(
-    source: Source, rows: tuple[int, int] | None = None
-) -> dict[str, NDArray[Any]]:
-    """Return the digests of the rows that have been read, or of a stretch of them, as arrays."""
-    # Another thread may be reading ahead: a copy first.
-    known = sorted(dict(source.digests).items())
-    if rows is not None:
-        size = leaf_rows(source.n_rows)
-        known = [(leaf, value) for leaf, value in known if rows[0] <= leaf * size < rows[1]]
+def digests_as_arrays(digests: Mapping[int, bytes]) -> dict[str, NDArray[Any]]:
+    """Return the digests of leaves as arrays."""
+    # Another thread may be reading ahead, and add to them: a copy first.
+    known = sorted(dict(digests).items())
     return {
         "leaves": np.array([leaf for leaf, _ in known], dtype=np.int64),
         "digests": np.frombuffer(b"".join(value for _, value in known), dtype=np.uint8).reshape(
             -1, DIGEST_BYTES
         ),
     }
+
+
+def digests_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> dict[int, bytes]:
+    """Return what :func:`digests_as_arrays` was given."""
+    return dict(zip(arrays["leaves"].tolist(), map(bytes, arrays["digests"]), strict=True))

@@ -23,8 +23,8 @@ from momentc.engine.tree import tree_here
 from momentc.errors import InputError, UsageError
 from momentc.files.jobs import CompressJob, InputChoice
 from momentc.files.open import open_input
-from momentc.files.parts import digests_as_arrays
-from momentc.files.work import Counts, rows_as_bytes
+from momentc.files.parts import digests_as_arrays, digests_of_arrays, file_stamps
+from momentc.files.work import Counts, take_in
 from momentc.io.convert import float64_blocks
 from momentc.io.fingerprint import leaf_rows
 from momentc.io.location import parse_location
@@ -86,8 +86,8 @@ class _Task:
     ----------
     choice : InputChoice
         With absolute names: a worker has a folder of its own.
-    files : tuple of (int, int)
-        Size and time of modification in ns of every file.
+    files : list of [str, int, int]
+        Name, size and time of change in ns of every file.
     columns : (n_selected,) int64 ndarray
     shape : StreamShape
     momentc : str
@@ -97,7 +97,7 @@ class _Task:
     """
 
     choice: InputChoice
-    files: tuple[tuple[int, int], ...]
+    files: list[list[str | int]]
     columns: NDArray[np.int64]
     shape: StreamShape
     momentc: str
@@ -146,7 +146,7 @@ def take_in_ranges(
     n_threads = job.options.threads or available_threads()
     task = _Task(
         choice=_absolute(job.source, source),
-        files=_files(source),
+        files=file_stamps(source),
         columns=opened.columns,
         shape=shape,
         momentc=__version__,
@@ -162,7 +162,7 @@ def take_in_ranges(
             partial(_merge, task),
             lambda n_done: say(stage, n_done, total),
         )
-    source.digests.update(zip(left.leaves.tolist(), map(bytes, left.digests), strict=True))
+    source.digests.update(digests_of_arrays({"leaves": left.leaves, "digests": left.digests}))
     stream = shape.stream(left.state)
     if stream.extent is not None and source.weights_name is not None:
         # No range has seen all of them.
@@ -196,16 +196,12 @@ def _reduce_range(task: _Task, rows: tuple[int, int]) -> _Reduced:
         try:
             with read_ahead(blocks) as ahead:
                 for block in ahead:
-                    stream.add(
-                        block.points, block.weights, block.index,
-                        rows_as_bytes(block.raw, task.shape.n_raw), map_function,
-                    )  # fmt: skip
-                    counts.add(block)
+                    take_in(stream, block, task.shape.n_raw, counts, map_function)
         except InputError as error:
             # Its numbers of bad values are those of the range; the others are not waited for.
             raise InputError(f"in rows {start} .. {stop - 1}: {error}") from error
         stream.reduce(map_function)
-        return _Reduced(stream.state(), counts, **digests_as_arrays(source))
+        return _Reduced(stream.state(), counts, **digests_as_arrays(source.digests))
 
 
 def _merge(task: _Task, first: _Reduced, second: _Reduced) -> _Reduced:
@@ -240,18 +236,13 @@ def _open(task: _Task) -> Source:
         raise InputError(
             f"{error} (on {here}: workers read the input themselves, under the same name)"
         ) from error
-    if _files(source) != task.files:
+    if file_stamps(source) != task.files:
         source.close()
         raise InputError(
             f"{source.name} on {here} is not the file that the client has seen, or was written to: "
             "size or time differ; workers need a file system that they share with the client"
         )
     return source
-
-
-def _files(source: Source) -> tuple[tuple[int, int], ...]:
-    found = [path.stat() for path in source.paths]
-    return tuple((status.st_size, status.st_mtime_ns) for status in found)
 
 
 def _absolute(choice: InputChoice, source: Source) -> InputChoice:

@@ -7,8 +7,9 @@ from typing import Any
 from momentc.errors import UsageError
 from momentc.files.cells import finished_cells, probe_files, table_format, write_files
 from momentc.files.jobs import JobReport
-from momentc.files.open import dropped_notes, open_input
+from momentc.files.open import open_input
 from momentc.files.study_jobs import OnStanding, ScanJob
+from momentc.files.work import Counts
 from momentc.io.convert import load_points, select_columns
 from momentc.io.location import parse_location
 from momentc.options import CompressOptions
@@ -167,7 +168,7 @@ def _load(job: ScanJob) -> tuple[Dataset | None, str, dict[str, Any], tuple[str,
             "columns": [int(column) for column in columns],
             "nan": job.source.nan,
         }
-        notes = (*loaded.warnings, *dropped_notes(loaded))
+        notes = (*source.warnings, *Counts.of(loaded).notes(source.name))
         return Dataset(loaded.points, loaded.weights), source.name, described, notes
 
 

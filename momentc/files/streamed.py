@@ -23,7 +23,7 @@ from momentc.files.measure import Stopwatch
 from momentc.files.parts import part_arrays, part_head, sample_digest
 from momentc.files.plan import CompressPlan
 from momentc.files.ranges import take_in_ranges
-from momentc.files.work import Counts, Work, rows_as_bytes
+from momentc.files.work import Counts, Work, take_in
 from momentc.io.convert import PointBlock, float64_blocks, select_columns
 from momentc.io.numeric import to_float64
 from momentc.io.source import Source
@@ -36,6 +36,7 @@ from momentc.pipeline import compress_stream
 from momentc.progress import ProgressCallback
 from momentc.streaming.plan import StreamPlan
 from momentc.streaming.stream import CellStream, Setting, fit_setting
+from momentc.weighted import WeightedSet, bytes_as_rows
 
 if TYPE_CHECKING:
     from momentc.study.order import OrderChoice
@@ -228,14 +229,10 @@ def work_streamed(
     watch.laps.extend(compression.stages)
     watch.skip()
     support = compression.support
-    kept = (
-        np.ascontiguousarray(support.points).view(source.dtype)
-        if plan.n_raw
-        else source.take(support.index)
-    )
+    kept = bytes_as_rows(support.points, source.dtype) if plan.n_raw else source.take(support.index)
     return Work(
         compression=compression,
-        result=type(support)(kept.reshape(len(support), -1), support.weights, support.index),
+        result=WeightedSet(kept, support.weights, support.index),
         columns=opened.columns,
         counts=counts,
         warnings=(*source.warnings, *checkpoints.warnings),
@@ -274,11 +271,7 @@ def _take_in_one_pass(
     reading = nullcontext if source.sequential_only else read_ahead
     with waits() as check, reading(blocks) as ahead:
         for block in ahead:
-            stream.add(
-                block.points, block.weights, block.index, rows_as_bytes(block.raw, plan.n_raw),
-                map_function,
-            )  # fmt: skip
-            counts.add(block)
+            take_in(stream, block, plan.n_raw, counts, map_function)
             say("streaming", block.stop - start, stop - start)
             checkpoints.after_block(stream, source, counts, block.stop, check)
         checkpoints.after_block(stream, source, counts, stop, check)

@@ -8,14 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.compression import Compression
-from momentc.io.convert import PointBlock
+from momentc.io.convert import LoadedPoints, PointBlock
 from momentc.io.weights import weight_ratio_warning
-from momentc.weighted import WeightedSet
+from momentc.map_function import MapFunction
+from momentc.streaming.stream import CellStream
+from momentc.weighted import WeightedSet, rows_as_bytes
 
 if TYPE_CHECKING:
     from momentc.study.order import OrderChoice
 
-__all__ = ["Counts", "Work", "as_float64", "rows_as_bytes"]
+__all__ = ["Counts", "Work", "as_float64", "take_in"]
 
 
 @dataclass(slots=True)
@@ -37,6 +39,17 @@ class Counts:
     n_lossy: int = 0
     least_weight: float = math.inf
     largest_weight: float = 0.0
+
+    @classmethod
+    def of(cls, loaded: LoadedPoints) -> "Counts":
+        """Return the counts of an input that was loaded whole."""
+        return cls(
+            loaded.n_dropped_nan,
+            loaded.n_zero_weight,
+            loaded.n_lossy,
+            float(loaded.weights.min()),
+            float(loaded.weights.max()),
+        )
 
     def add(self, block: PointBlock) -> None:
         """Count a block in."""
@@ -114,8 +127,10 @@ def as_float64(result: WeightedSet, columns: NDArray[np.int64]) -> NDArray[np.fl
     return np.ascontiguousarray(result.points[:, columns].astype(np.float64))
 
 
-def rows_as_bytes(raw: NDArray[np.generic], n_raw: int) -> NDArray[np.uint8]:
-    """See rows as rows of bytes, if these are to be carried along (``n_raw`` > 0)."""
-    if n_raw == 0:
-        return np.empty((len(raw), 0), dtype=np.uint8)
-    return np.ascontiguousarray(raw).view(np.uint8).reshape(len(raw), n_raw)
+def take_in(
+    stream: CellStream, block: PointBlock, n_raw: int, counts: Counts, map_function: MapFunction
+) -> None:
+    """Let a block of an input pass, with its rows as they stand there if ``n_raw`` > 0."""
+    raw = rows_as_bytes(block.raw) if n_raw else np.empty((len(block.raw), 0), dtype=np.uint8)
+    stream.add(block.points, block.weights, block.index, raw, map_function)
+    counts.add(block)

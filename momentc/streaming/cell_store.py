@@ -16,6 +16,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.cells import deal
 from momentc.errors import VerificationError
 from momentc.groups import Groups
 from momentc.map_function import MapFunction
@@ -32,23 +33,6 @@ BATCH_ROWS: Final = 1 << 20
 
 # Cells that a thread fills in one task, at least.
 TASK_ROWS: Final = 16384
-
-
-@nb.njit(cache=True, nogil=True)
-def _deal(cells, n_cells):  # type: ignore[no-untyped-def]
-    """Return the rows cell by cell, in their order in each, and the edges of the cells."""
-    n = cells.shape[0]
-    edges = np.zeros(n_cells + 1, np.int64)
-    for i in range(n):
-        edges[cells[i] + 1] += 1
-    for past in range(n_cells):
-        edges[past + 1] += edges[past]
-    place = edges.copy()
-    rows = np.empty(n, np.int64)
-    for i in range(n):
-        rows[place[cells[i]]] = i
-        place[cells[i]] += 1
-    return rows, edges
 
 
 @nb.njit(cache=True, nogil=True)
@@ -163,7 +147,7 @@ class CellStore:
         VerificationError
             If a full cell cannot be reduced within the tolerance.
         """
-        rows, edges = _deal(cells, self.n_cells)
+        rows, edges = deal(cells, self.n_cells)
         following = edges[:-1].copy()
         carried = self._units(raw)
         tasks = self._tasks(edges)
@@ -191,18 +175,14 @@ class CellStore:
         self,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.uint8]]:
         """Return local coordinates, weights, index and raw rows of all points, by index."""
-        places = np.concatenate(
-            [np.arange(count) + cell * self.cell_rows for cell, count in enumerate(self.count)]
-        ).astype(np.int64)
+        places = self._places()
         places = places[np.argsort(self.index[places], kind="stable")]
         raw = np.ascontiguousarray(self._raw[places]).view(np.uint8)
         return self.local[places], self.weights[places], self.index[places], raw
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what :meth:`restore` wants, cell after cell (copies)."""
-        places = np.concatenate(
-            [np.arange(count) + cell * self.cell_rows for cell, count in enumerate(self.count)]
-        ).astype(np.int64)
+        places = self._places()
         return {
             "count": self.count.copy(),
             "settled": self.settled.copy(),
@@ -216,13 +196,17 @@ class CellStore:
         """Take over a state of a store of the same shape."""
         self.count[:] = state["count"]
         self.settled[:] = state["settled"]
-        places = np.concatenate(
-            [np.arange(count) + cell * self.cell_rows for cell, count in enumerate(self.count)]
-        ).astype(np.int64)
+        places = self._places()
         self.local[places] = state["local"]
         self.weights[places] = state["weights"]
         self.index[places] = state["index"]
         self._raw[places] = state["raw"]
+
+    def _places(self) -> NDArray[np.int64]:
+        """Return where the points stand, cell after cell."""
+        return np.concatenate(
+            [np.arange(count) + cell * self.cell_rows for cell, count in enumerate(self.count)]
+        ).astype(np.int64)
 
     def _units(self, raw: NDArray[np.uint8]) -> NDArray[Any]:
         """See rows of bytes as rows of the widest words that fit: they are copied one by one."""

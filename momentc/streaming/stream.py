@@ -4,6 +4,7 @@ Streams with the same :class:`Setting` (the frame, the cells and the orders) add
 input that were streamed apart, on other machines or at other times, merge exactly.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from momentc.streaming.cell_store import CellStore
 from momentc.streaming.plan import StreamPlan
 from momentc.weighted import weight_exponent
 
-__all__ = ["CellStream", "Setting", "fit_setting"]
+__all__ = ["CellStream", "Setting", "fit_setting", "sums_of"]
 
 # Rows that one task puts into the frame, sends to their cells and sums up.
 TASK_ROWS: Final = 16384
@@ -94,6 +95,16 @@ def fit_setting(
         order=order,
         compared=compared_order(order, frame.rank),
         exponent=weight_exponent(weights),
+    )
+
+
+def sums_of(arrays: Mapping[str, NDArray[Any]], rank: int, compared: int) -> tuple[Moments, Extent]:
+    """Return moments and extent from the arrays of :meth:`CellStream.sums` (copies)."""
+    high, low = arrays["moments"].copy()
+    lowest, highest, mean = arrays["extent"].copy()
+    return (
+        Moments("legendre", product_plan(rank, compared), high, low),
+        Extent(lowest, highest, mean, float(arrays["mass"][0]), int(arrays["n_rows"][0])),
     )
 
 
@@ -212,19 +223,14 @@ class CellStream:
         extent : Extent
             The same.
         """
-        self._count_in(extent, moments)
         local = self.setting.frame.apply(points)
-        cells = self.setting.router.assign(local)
-        self._store.add(local, scaled, index, raw, cells, map_function)
+        self._take_in(local, scaled, index, raw, moments, extent, map_function)
 
     def merge(self, other: "CellStream", map_function: MapFunction = map) -> None:
         """Take in the points and moments of another stream with the same setting."""
         if other.extent is None or other.moments is None:
             return
-        self._count_in(other.extent, other.moments)
-        local, weights, index, raw = other.points()
-        cells = self.setting.router.assign(local)
-        self._store.add(local, weights, index, raw, cells, map_function)
+        self._take_in(*other.points(), other.moments, other.extent, map_function)
 
     def reduce(self, map_function: MapFunction = map) -> None:
         """Bring every cell to at most N points."""
@@ -238,26 +244,47 @@ class CellStream:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all of the state as arrays."""
-        arrays = self._store.state()
-        if self.moments is not None and self.extent is not None:
-            arrays["moments"] = np.stack([self.moments.high, self.moments.low])
-            arrays["extent"] = np.stack([self.extent.low, self.extent.high, self.extent.mean])
-            arrays["mass"] = np.array([self.extent.mass])
-            arrays["n_rows"] = np.array([self.extent.n_rows], dtype=np.int64)
-        return arrays
+        return self._store.state() | ({} if self.extent is None else self.sums())
+
+    def sums(self) -> dict[str, NDArray[Any]]:
+        """Return moments and extent of all rows that passed as arrays; see :func:`sums_of`.
+
+        Raises
+        ------
+        ValueError
+            None has.
+        """
+        moments, extent = self.moments, self.extent
+        if moments is None or extent is None:
+            raise ValueError("no row has passed")
+        return {
+            "moments": np.stack([moments.high, moments.low]),
+            "extent": np.stack([extent.low, extent.high, extent.mean]),
+            "mass": np.array([extent.mass]),
+            "n_rows": np.array([extent.n_rows], dtype=np.int64),
+        }
 
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Go on from the state of another stream with the same setting and plan."""
         self._store.restore(arrays)
         self.moments = self.extent = None
         if "moments" in arrays:
-            plan = product_plan(self.setting.frame.rank, self.setting.compared)
-            high, low = arrays["moments"]
-            self.moments = Moments("legendre", plan, high.copy(), low.copy())
-            lowest, highest, mean = arrays["extent"].copy()
-            self.extent = Extent(
-                lowest, highest, mean, float(arrays["mass"][0]), int(arrays["n_rows"][0])
-            )
+            setting = self.setting
+            self.moments, self.extent = sums_of(arrays, setting.frame.rank, setting.compared)
+
+    def _take_in(
+        self,
+        local: NDArray[np.float64],
+        scaled: NDArray[np.float64],
+        index: NDArray[np.int64],
+        raw: NDArray[np.uint8],
+        moments: Moments,
+        extent: Extent,
+        map_function: MapFunction,
+    ) -> None:
+        self._count_in(extent, moments)
+        cells = self.setting.router.assign(local)
+        self._store.add(local, scaled, index, raw, cells, map_function)
 
     def _count_in(self, extent: Extent, moments: Moments) -> None:
         self.extent = extent if self.extent is None else self.extent.with_part(extent)

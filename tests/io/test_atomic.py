@@ -453,11 +453,12 @@ def test_another_thread_is_another_run() -> None:
 def test_the_lock_of_a_dead_process_is_removed_and_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    write_lock()
-    Path(".out.npz.4711.partial").write_bytes(b"half")
-    Path(".out.npz.more.4711.partial").write_bytes(b"of another output")
+    gone = gone_process()
+    write_lock(pid=gone)
+    Path(f".out.npz.{gone}.partial").write_bytes(b"half")
+    Path(f".out.npz.more.{gone}.partial").write_bytes(b"of another output")
     write_bytes_atomic("out.npz", NEW, force=False)
-    assert here() == [".out.npz.more.4711.partial", "out.npz"]
+    assert here() == [f".out.npz.more.{gone}.partial", "out.npz"]
     assert any("removed the stale lock" in text for text in caplog.messages)
     assert any("left behind by a run that was killed" in text for text in caplog.messages)
 
