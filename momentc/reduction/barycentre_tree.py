@@ -25,7 +25,7 @@ TILE = 256
 
 @nb.njit(cache=True, nogil=True)
 def shrink_by_barycentres(  # type: ignore[no-untyped-def]
-    columns, weights, n_stop, parent, axis, power, order, tolerance, order_of
+    columns, weights, n_stop, parent, axis, power, order, tolerance, order_of, work, spare
 ):
     """Bring weights to 0, group by group, until at most ``n_stop`` are left or none will go.
 
@@ -37,7 +37,8 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
     parent, axis, power : (N,) int64 ndarray  # IN, see ProductPlan
     order : int  # IN
     tolerance : float  # IN, pivot tolerance
-    order_of : int64 ndarray  # work space of at least 2N
+    order_of : (>= 2N,) int64 ndarray  # work space
+    work, spare : (>= N max(2N, TILE),) float64 ndarray  # work space
     """
     m, n = columns.shape
     n_features = parent.shape[0]
@@ -54,10 +55,14 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
                 left[j, n_alive] = columns[j, i]
             n_alive += 1
     tables = np.empty((m, order + 1, TILE))
-    tile = np.empty((n_features, TILE))
+    # Taken by the tile while the means are summed, by the reduction of the means after that.
+    tile = spare[: n_features * TILE].reshape((n_features, TILE))
     while n_alive > n_stop:
         n_groups = min(2 * n_features, n_alive)
-        means = np.zeros((n_features, n_groups))
+        means = work[: n_features * n_groups].reshape((n_features, n_groups))
+        for a in range(n_features):
+            for group in range(n_groups):
+                means[a, group] = 0.0
         masses = np.empty(n_groups)
         for group in range(n_groups):
             first = group * n_alive // n_groups
@@ -77,7 +82,7 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
         before = np.empty(n_groups)
         for group in range(n_groups):
             before[group] = masses[group]
-        if remove_points(means, masses, n_groups, tolerance, order_of) == 0:
+        if remove_points(means, masses, n_groups, tolerance, order_of, spare) == 0:
             break
         n_kept = 0
         for group in range(n_groups):

@@ -7,6 +7,7 @@ again from its points; a group that misses the tolerance is repaired by a re-sol
 and left as it was if that does not help. Nothing is taken on trust.
 """
 
+import threading
 from itertools import pairwise
 
 import numba as nb
@@ -42,6 +43,9 @@ PIECES = 4
 WORTH_A_TASK = 3_000_000
 MOST_TASKS = 12
 
+# Entries of a work space that stays with its thread (8 MB); larger ones are allocated as needed.
+MOST_KEPT = 1_000_000
+
 
 @nb.njit(cache=True, nogil=True)
 def _evaluate(columns, first, last, tables, parent, axis, power, out):  # type: ignore[no-untyped-def]
@@ -53,8 +57,11 @@ def _evaluate(columns, first, last, tables, parent, axis, power, out):  # type: 
 
 
 @nb.njit(cache=True, nogil=True)
-def _moment_change(columns, before, after, tables, parent, axis, power):  # type: ignore[no-untyped-def]
-    """Return the largest entry of ``sum_j (before_j - after_j) phi(w_j)``, tile by tile."""
+def _moment_change(columns, before, after, tables, parent, axis, power, work):  # type: ignore[no-untyped-def]
+    """Return the largest entry of ``sum_j (before_j - after_j) phi(w_j)``, tile by tile.
+
+    ``work`` holds the features of a tile.
+    """
     n = before.shape[0]
     n_features = parent.shape[0]
     residual = np.zeros(n_features)
@@ -63,7 +70,7 @@ def _moment_change(columns, before, after, tables, parent, axis, power):  # type
         change[i] = before[i] - after[i]
     for first in range(0, n, TILE):
         last = min(n, first + TILE)
-        tile = np.empty((n_features, last - first))
+        tile = work[: n_features * (last - first)].reshape((n_features, last - first))
         _evaluate(columns, first, last, tables, parent, axis, power, tile)
         sums = weighted_sums(tile, change[first:last])
         for a in range(n_features):
@@ -78,7 +85,7 @@ def _moment_change(columns, before, after, tables, parent, axis, power):  # type
 
 @nb.njit(cache=True, nogil=True)
 def _reduce_one(  # type: ignore[no-untyped-def]
-    columns, weights, n_keep, parent, axis, power, order, pivot_tol, tables, order_of
+    columns, weights, n_keep, parent, axis, power, order, pivot_tol, tables, order_of, work, spare
 ):
     """Reduce one group in place, without a look at what came of it.
 
@@ -90,7 +97,7 @@ def _reduce_one(  # type: ignore[no-untyped-def]
     rest = columns
     rest_weights = weights
     if n > TREE_FROM * n_features and n_keep <= n_features:
-        _shrink(columns, weights, parent, axis, power, order, pivot_tol, order_of)
+        _shrink(columns, weights, parent, axis, power, order, pivot_tol, order_of, work, spare)
         n_rest = 0
         for i in range(n):
             if weights[i] > 0.0:
@@ -107,9 +114,14 @@ def _reduce_one(  # type: ignore[no-untyped-def]
     n_rest = rest_weights.shape[0]
     if n_rest <= n_keep:
         return
-    features = np.empty((n_features, n_rest))
+    size = n_features * n_rest
+    if size > work.shape[0]:
+        # Not the usual groups: many points of which most are to stay.
+        work = np.empty(size)
+        spare = np.empty(size)
+    features = work[:size].reshape((n_features, n_rest))
     _evaluate(rest, 0, n_rest, tables, parent, axis, power, features)
-    remove_points(features, rest_weights, n_rest - n_keep, pivot_tol, order_of)
+    remove_points(features, rest_weights, n_rest - n_keep, pivot_tol, order_of, spare)
     if n_rest < n:
         place = 0
         for i in range(n):
@@ -119,7 +131,9 @@ def _reduce_one(  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _shrink(columns, weights, parent, axis, power, order, pivot_tol, order_of):  # type: ignore[no-untyped-def]
+def _shrink(  # type: ignore[no-untyped-def]
+    columns, weights, parent, axis, power, order, pivot_tol, order_of, work, spare
+):
     """Bring a large group to 2N points by the barycentre tree, near points next to each other."""
     m, n = columns.shape
     n_features = parent.shape[0]
@@ -134,8 +148,9 @@ def _shrink(columns, weights, parent, axis, power, order, pivot_tol, order_of): 
         for j in range(m):
             ordered[j, i] = columns[j, near[i]]
     shrink_by_barycentres(
-        ordered, ordered_weights, 2 * n_features, parent, axis, power, order, pivot_tol, order_of
-    )
+        ordered, ordered_weights, 2 * n_features, parent, axis, power, order, pivot_tol, order_of,
+        work, spare,
+    )  # fmt: skip
     for i in range(n):
         weights[near[i]] = ordered_weights[i]
 
@@ -159,11 +174,12 @@ def _box(points, own, columns):  # type: ignore[no-untyped-def]
 @nb.njit(cache=True, nogil=True)
 def _reduce_range(  # type: ignore[no-untyped-def]
     points, weights, members, offsets, keep, first, last,
-    parent, axis, power, order, pivot_tol, group_tol, missed,
+    parent, axis, power, order, pivot_tol, group_tol, missed, work, spare,
 ):  # fmt: skip
     """Reduce groups ``first .. last - 1``; ``weights`` is changed only at their members.
 
-    A group that misses the tolerance is left as it was and marked in ``missed``.
+    A group that misses the tolerance is left as it was and marked in ``missed``. For ``work`` and
+    ``spare`` see ``_work_space``.
     """
     m = points.shape[1]
     n_features = parent.shape[0]
@@ -173,10 +189,11 @@ def _reduce_range(  # type: ignore[no-untyped-def]
         if size > keep[group]:
             largest = max(largest, size)
     if largest == 0:
-        return 0
+        return 0, 0
     tables = np.empty((m, order + 1, max(largest, TILE)))
     order_of = np.empty(max(largest, 2 * n_features) + 1, np.int64)
     n_removed = 0
+    n_missed = 0
     for group in range(first, last):
         start = offsets[group]
         size = offsets[group + 1] - start
@@ -193,22 +210,24 @@ def _reduce_range(  # type: ignore[no-untyped-def]
             after[i] = before[i]
             mass += before[i]
         _reduce_one(
-            columns, after, keep[group], parent, axis, power, order, pivot_tol, tables, order_of
-        )
+            columns, after, keep[group], parent, axis, power, order, pivot_tol, tables, order_of,
+            work, spare,
+        )  # fmt: skip
         gone = 0
         for i in range(size):
             if after[i] == 0.0:
                 gone += 1
         if gone == 0:
             continue
-        error = _moment_change(columns, before, after, tables, parent, axis, power)
+        error = _moment_change(columns, before, after, tables, parent, axis, power, work)
         if error <= group_tol * mass:
             n_removed += gone
             for i in range(size):
                 weights[own[i]] = after[i]
         else:
             missed[group] = True
-    return n_removed
+            n_missed += 1
+    return n_removed, n_missed
 
 
 def _repair(
@@ -267,7 +286,8 @@ def _remove_some_at_once(
             alive_weights,
             min(at_once, len(alive) - n_keep),
             pivot_tol,
-            np.empty(len(alive) + 1, np.int64),
+            np.empty(len(alive), np.int64),
+            np.empty(len(features) * len(alive)),
         )
         if removed == 0:
             return after
@@ -287,12 +307,32 @@ def _resolved(
     kept_weights = after[kept]
     residual = features @ (before - after)
     if not resolve_weights(
-        work, residual, kept_weights, pivot_tol, np.empty(len(kept) + 1, np.int64)
-    ):
+        work, residual, kept_weights, pivot_tol, np.empty(len(kept) + 1, np.int64),
+        np.empty(work.size),
+    ):  # fmt: skip
         return after
     resolved = np.zeros_like(after)
     resolved[kept] = kept_weights
     return resolved
+
+
+_kept = threading.local()
+
+
+def _work_space(n_features: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return two arrays that hold the features of TREE_FROM N points, or of a tile.
+
+    They stay with the thread. What is allocated and freed for every batch goes back to the system,
+    and fetching its pages again takes as long as a factorisation.
+    """
+    size = n_features * max(TREE_FROM * n_features, TILE)
+    arrays: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    arrays = getattr(_kept, "arrays", None)
+    if arrays is None or len(arrays[0]) < size:
+        arrays = np.empty(size), np.empty(size)
+        if size <= MOST_KEPT:
+            _kept.arrays = arrays
+    return arrays
 
 
 def _cost(
@@ -340,17 +380,18 @@ def reduce_groups(
 
     def run(bounds: tuple[int, int]) -> int:
         first, last = bounds
-        n_removed = int(
-            _reduce_range(
-                points, weights, groups.members, groups.offsets, groups.keep, first, last,
-                plan.parent, plan.axis, plan.power, plan.order, pivot_tol, group_tol, missed,
-            )
+        n_removed, n_missed = _reduce_range(
+            points, weights, groups.members, groups.offsets, groups.keep, first, last,
+            plan.parent, plan.axis, plan.power, plan.order, pivot_tol, group_tol, missed,
+            *_work_space(plan.n_moments),
         )  # fmt: skip
+        if n_missed == 0:
+            return int(n_removed)
         for group in np.flatnonzero(missed[first:last]) + first:
             own = groups.members[groups.offsets[group] : groups.offsets[group + 1]]
             n_keep = int(groups.keep[group])
             n_removed += _repair(points, weights, own, n_keep, plan, pivot_tol, group_tol)
-        return n_removed
+        return int(n_removed)
 
     if len(groups) == 0:
         return 0

@@ -26,22 +26,22 @@ measures" (PhD thesis, Oxford 2015), algorithm 6; Maalouf, Jubran, Feldman (Neur
 import numba as nb
 import numpy as np
 
+from momentc.reduction.lapack import factorise_lu, solve_unit_lower
+
 __all__ = ["express_in_basis", "remove_points", "resolve_weights"]
 
-# Rows of features that are eliminated together. Within a panel, and for few rows altogether,
-# plain loops that fuse four pivots win; beyond, one matrix product a panel does.
-PANEL = 32
-PRODUCT_FROM = 96
+# From this number of features on LAPACK factorises; below, a call costs as much as the work.
+LAPACK_FROM = 24
 
 
 @nb.njit(cache=True, nogil=True)
-def _apply_pivots(features, line, first, last, n_columns):  # type: ignore[no-untyped-def]
-    """Subtract from ``line`` what makes its entries at pivots ``first .. last - 1`` zero.
+def _apply_pivots(features, line, last, n_columns):  # type: ignore[no-untyped-def]
+    """Subtract from ``line`` what makes its entries at pivots ``0 .. last - 1`` zero.
 
-    Rows ``first .. last - 1`` of ``features`` are unit upper triangular at those columns. Four
+    Rows ``0 .. last - 1`` of ``features`` are unit upper triangular at those columns. Four
     pivots are fused: the line is then loaded and stored once for four multiply-adds.
     """
-    r = first
+    r = 0
     while r + 4 <= last:
         a = features[r]
         b = features[r + 1]
@@ -63,48 +63,14 @@ def _apply_pivots(features, line, first, last, n_columns):  # type: ignore[no-un
 
 
 @nb.njit(cache=True, nogil=True)
-def _subtract_product(features, top, factors, first, last, column):  # type: ignore[no-untyped-def]
-    """Subtract ``factors @ features[first:last, column:]`` from the rows from ``top`` on.
-
-    Filled by loops, not by slices: numba compiles those several times as fast.
-    """
-    n_columns = features.shape[1] - column
-    source = np.empty((last - first, n_columns))
-    for row in range(last - first):
-        for j in range(n_columns):
-            source[row, j] = features[first + row, column + j]
-    change = np.dot(factors, source)
-    for row in range(factors.shape[0]):
-        line = features[top + row]
-        delta = change[row]
-        for j in range(n_columns):
-            line[column + j] -= delta[j]
-
-
-@nb.njit(cache=True, nogil=True)
-def _apply_panel(features, first, last, bottom):  # type: ignore[no-untyped-def]
-    """Apply pivots ``first .. last - 1`` to all rows from ``bottom`` on, as one matrix product."""
-    width = last - first
-    factors = np.empty((features.shape[0] - bottom, width))
-    for row in range(factors.shape[0]):
-        f = factors[row]
-        for r in range(width):
-            f[r] = features[bottom + row, first + r]
-        for r in range(width):
-            fr = f[r]
-            for j in range(r + 1, width):
-                f[j] -= fr * features[first + r, first + j]
-    _subtract_product(features, bottom, factors, first, last, last)
-
-
-@nb.njit(cache=True, nogil=True)
-def _factorise(features, n_pivot_columns, tolerance, order_of):  # type: ignore[no-untyped-def]
+def _eliminate(features, n_pivot_columns, tolerance, order_of, done):  # type: ignore[no-untyped-def]
     """Bring ``features`` to unit upper trapezoidal form by eliminating rows, with column pivoting.
 
     Rows are taken in the order given (low degrees first). In each the largest entry over the
     points that are not in the basis is the pivot; a row without an entry above ``tolerance`` is
     dependent on the earlier ones and is put aside. This is the LU factorisation with partial
-    pivoting of the transposed matrix: all multipliers are at most 1.
+    pivoting of the transposed matrix: all multipliers are at most 1. Rows ``0 .. done - 1`` are in
+    that form already.
 
     Returns
     -------
@@ -112,64 +78,75 @@ def _factorise(features, n_pivot_columns, tolerance, order_of):  # type: ignore[
         The rank r: rows 0 .. r-1 are unit upper triangular at columns 0 .. r-1, the basis points.
     """
     n_rows, g = features.shape
-    for j in range(g):
-        order_of[j] = j
-    rank = 0
-    top = 0
-    while top < n_rows and rank < n_pivot_columns:
-        bottom = min(n_rows, top + PANEL)
-        first = rank
-        for i in range(top, bottom):
-            if rank >= n_pivot_columns:
-                break
-            line = features[i]
-            _apply_pivots(features, line, first, rank, g)
-            best = tolerance
-            column = -1
-            for j in range(rank, n_pivot_columns):
-                size = abs(line[j])
-                if size > best:
-                    best = size
-                    column = j
-            if column < 0:
-                continue
-            if i != rank:
-                for j in range(g):
-                    swap = line[j]
-                    line[j] = features[rank, j]
-                    features[rank, j] = swap
-                line = features[rank]
-            if column != rank:
-                for row in range(n_rows):
-                    swap = features[row, column]
-                    features[row, column] = features[row, rank]
-                    features[row, rank] = swap
-                place = order_of[column]
-                order_of[column] = order_of[rank]
-                order_of[rank] = place
-            inverse = 1.0 / line[rank]
-            line[rank] = 1.0
-            for j in range(rank + 1, g):
-                line[j] *= inverse
-            rank += 1
-        if rank > first and bottom < n_rows:
-            if n_rows >= PRODUCT_FROM:
-                _apply_panel(features, first, rank, bottom)
-            else:
-                for row in range(bottom, n_rows):
-                    _apply_pivots(features, features[row], first, rank, g)
-        top = bottom
+    rank = done
+    for i in range(done, n_rows):
+        if rank >= n_pivot_columns:
+            break
+        line = features[i]
+        _apply_pivots(features, line, rank, g)
+        best = tolerance
+        column = -1
+        for j in range(rank, n_pivot_columns):
+            size = abs(line[j])
+            if size > best:
+                best = size
+                column = j
+        if column < 0:
+            continue
+        if i != rank:
+            for j in range(g):
+                swap = line[j]
+                line[j] = features[rank, j]
+                features[rank, j] = swap
+            line = features[rank]
+        if column != rank:
+            for row in range(n_rows):
+                swap = features[row, column]
+                features[row, column] = features[row, rank]
+                features[row, rank] = swap
+            place = order_of[column]
+            order_of[column] = order_of[rank]
+            order_of[rank] = place
+        inverse = 1.0 / line[rank]
+        line[rank] = 1.0
+        for j in range(rank + 1, g):
+            line[j] *= inverse
+        rank += 1
     return rank
 
 
 @nb.njit(cache=True, nogil=True)
-def _substitute(features, first, last, rank):  # type: ignore[no-untyped-def]
-    """Substitute back within rows ``first .. last - 1``, for the columns from ``rank`` on."""
+def _factorise(features, tolerance, order_of, spare):  # type: ignore[no-untyped-def]
+    """Do the same as ``_eliminate`` from the start, by LAPACK as far as it goes.
+
+    LAPACK chooses the same pivots, but goes on with one that is too small. The rows before it are
+    as good as ever, and the others are eliminated anew.
+    """
+    n_rows, g = features.shape
+    untouched = spare[: n_rows * g].reshape((n_rows, g))
+    for i in range(n_rows):
+        for j in range(g):
+            untouched[i, j] = features[i, j]
+    factorise_lu(features, order_of)
+    done = 0
+    while done < n_rows and abs(features[done, done]) > tolerance:
+        done += 1
+    if done == n_rows:
+        return done
+    for i in range(done, n_rows):
+        for j in range(g):
+            features[i, j] = untouched[i, order_of[j]]
+    return _eliminate(features, g, tolerance, order_of, done)
+
+
+@nb.njit(cache=True, nogil=True)
+def _substitute(features, rank):  # type: ignore[no-untyped-def]
+    """Substitute back in rows ``0 .. rank - 1``, for the columns from ``rank`` on."""
     g = features.shape[1]
-    for r in range(last - 2, first - 1, -1):
+    for r in range(rank - 2, -1, -1):
         line = features[r]
         s = r + 1
-        while s + 4 <= last:
+        while s + 4 <= rank:
             fa = line[s]
             fb = line[s + 1]
             fc = line[s + 2]
@@ -181,7 +158,7 @@ def _substitute(features, first, last, rank):  # type: ignore[no-untyped-def]
             for j in range(rank, g):
                 line[j] -= (fa * a[j] + fb * b[j]) + (fc * c[j] + fd * d[j])
             s += 4
-        while s < last:
+        while s < rank:
             fa = line[s]
             a = features[s]
             for j in range(rank, g):
@@ -190,7 +167,9 @@ def _substitute(features, first, last, rank):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def express_in_basis(features, n_pivot_columns, tolerance, order_of):  # type: ignore[no-untyped-def]
+def express_in_basis(  # type: ignore[no-untyped-def]
+    features, n_pivot_columns, tolerance, order_of, spare
+):
     """Choose basis points and express the features of all other points in theirs.
 
     Parameters
@@ -199,6 +178,7 @@ def express_in_basis(features, n_pivot_columns, tolerance, order_of):  # type: i
     n_pivot_columns : int  # IN, only the first so many columns may become basis points
     tolerance : float  # IN, pivot below which a row counts as dependent
     order_of : (>= g,) int64 ndarray  # OUT, order_of[p] is the column that now stands at p
+    spare : (>= N g,) float64 ndarray  # work space
 
     Returns
     -------
@@ -206,21 +186,20 @@ def express_in_basis(features, n_pivot_columns, tolerance, order_of):  # type: i
         The rank r. Columns 0 .. r-1 are the basis; ``features[s, r:]`` holds the coefficients of
         basis point s in all other points.
     """
-    g = features.shape[1]
-    rank = _factorise(features, n_pivot_columns, tolerance, order_of)
+    n_rows, g = features.shape
+    large = n_rows >= LAPACK_FROM
+    if large and n_pivot_columns == g and n_rows <= g:
+        rank = _factorise(features, tolerance, order_of, spare)
+    else:
+        for j in range(g):
+            order_of[j] = j
+        rank = _eliminate(features, n_pivot_columns, tolerance, order_of, 0)
     if rank == g:
         return rank
-    last = rank
-    while last > 0:
-        first = max(0, last - PANEL) if rank >= PRODUCT_FROM else 0
-        if last < rank:
-            factors = np.empty((last - first, rank - last))
-            for row in range(last - first):
-                for j in range(rank - last):
-                    factors[row, j] = features[first + row, last + j]
-            _subtract_product(features, first, factors, last, rank, rank)
-        _substitute(features, first, last, rank)
-        last = first
+    if large:
+        solve_unit_lower(features, rank)
+    else:
+        _substitute(features, rank)
     return rank
 
 
@@ -283,7 +262,9 @@ def _change_basis(direction, changes, left, pivots, n_changes):  # type: ignore[
 
 
 @nb.njit(cache=True, nogil=True)
-def remove_points(features, weights, n_remove, tolerance, order_of):  # type: ignore[no-untyped-def]
+def remove_points(  # type: ignore[no-untyped-def]
+    features, weights, n_remove, tolerance, order_of, spare
+):
     """Bring up to ``n_remove`` weights of one group to 0 and keep its moments (Algorithm 2).
 
     Parameters
@@ -292,7 +273,8 @@ def remove_points(features, weights, n_remove, tolerance, order_of):  # type: ig
     weights : (g,) float64 ndarray  # IN, OUT: >= 0
     n_remove : int  # IN
     tolerance : float  # IN, pivot tolerance
-    order_of : int64 ndarray  # work space of at least g
+    order_of : (>= g,) int64 ndarray  # work space
+    spare : (>= N g,) float64 ndarray  # work space
 
     Returns
     -------
@@ -301,7 +283,7 @@ def remove_points(features, weights, n_remove, tolerance, order_of):  # type: ig
         numerical rank.
     """
     g = features.shape[1]
-    rank = express_in_basis(features, g, tolerance, order_of)
+    rank = express_in_basis(features, g, tolerance, order_of, spare)
     n_rest = g - rank
     basis = np.empty(rank, np.int64)
     basis_weights = np.empty(rank)
@@ -309,7 +291,8 @@ def remove_points(features, weights, n_remove, tolerance, order_of):  # type: ig
         basis[s] = order_of[s]
         basis_weights[s] = weights[basis[s]]
     # One row for each change of the basis, applied to a later direction when its turn comes.
-    changes = np.empty((min(n_rest, n_remove), rank))
+    n_most = min(n_rest, n_remove)
+    changes = spare[: n_most * rank].reshape((n_most, rank))
     left = np.empty(len(changes), np.int64)
     pivots = np.empty(len(changes))
     n_changes = 0
@@ -349,7 +332,9 @@ def remove_points(features, weights, n_remove, tolerance, order_of):  # type: ig
 
 
 @nb.njit(cache=True, nogil=True)
-def resolve_weights(features, residual, weights, tolerance, order_of):  # type: ignore[no-untyped-def]
+def resolve_weights(  # type: ignore[no-untyped-def]
+    features, residual, weights, tolerance, order_of, spare
+):
     """Correct the weights so that their moments change by ``residual``, on a basis of the points.
 
     Parameters
@@ -358,7 +343,8 @@ def resolve_weights(features, residual, weights, tolerance, order_of):  # type: 
     residual : (N,) float64 ndarray  # IN
     weights : (s,) float64 ndarray  # IN, OUT if the result is >= 0, else unchanged
     tolerance : float  # IN, pivot tolerance
-    order_of : int64 ndarray  # work space of at least s + 1
+    order_of : (>= s + 1,) int64 ndarray  # work space
+    spare : (>= N (s + 1),) float64 ndarray  # work space
 
     Returns
     -------
@@ -368,7 +354,7 @@ def resolve_weights(features, residual, weights, tolerance, order_of):  # type: 
     s = weights.shape[0]
     for a in range(features.shape[0]):
         features[a, s] = residual[a]
-    rank = express_in_basis(features, s, tolerance, order_of)
+    rank = express_in_basis(features, s, tolerance, order_of, spare)
     for p in range(rank):
         if weights[order_of[p]] + features[p, s] < 0.0:
             return False

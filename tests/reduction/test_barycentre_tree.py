@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from momentc.moments.multi_index import product_plan
-from momentc.reduction.barycentre_tree import shrink_by_barycentres
+from momentc.reduction.barycentre_tree import TILE, shrink_by_barycentres
 from momentc.tolerances import pivot_tolerance
 from tests import oracle
 
@@ -19,10 +19,11 @@ def shrink(points: Array, weights: Array, k: int, n_stop: int | None = None) -> 
     plan = product_plan(points.shape[1], k)
     n = plan.n_moments
     left = weights.copy()
+    size = n * max(2 * n, TILE)
     shrink_by_barycentres(
         np.ascontiguousarray(points.T), left, 2 * n if n_stop is None else n_stop,
         plan.parent, plan.axis, plan.power, k, pivot_tolerance(n),
-        np.empty(2 * n + 1, np.int64),
+        np.empty(2 * n + 1, np.int64), np.empty(size), np.empty(size),
     )  # fmt: skip
     return left
 
