@@ -14,13 +14,41 @@ are small in space too, and the moments of order k+1 change little.
 import numba as nb
 import numpy as np
 
-from momentc.moments.features import fill_products, legendre_rows, weighted_sums
+from momentc.moments.features import fill_products, legendre_rows
 from momentc.reduction.tableau import remove_points
 
 __all__ = ["shrink_by_barycentres"]
 
 # Points whose features are evaluated together: N x TILE doubles stay in the second-level cache.
 TILE = 256
+
+
+@nb.njit(cache=True, nogil=True)
+def _add_by_group(tile, weights, start, end, n, sums):  # type: ignore[no-untyped-def]
+    """Add the weighted features of points ``start .. end - 1`` to the sums of their groups.
+
+    Point i of n belongs to the group g with ``g n // G <= i < (g + 1) n // G``.
+    """
+    n_groups = sums.shape[1]
+    for a in range(sums.shape[0]):
+        row = tile[a]
+        line = sums[a]
+        group = ((start + 1) * n_groups - 1) // n
+        i = start
+        while i < end:
+            last = min(end, (group + 1) * n // n_groups)
+            s0 = s1 = s2 = s3 = 0.0
+            while i + 4 <= last:
+                s0 += row[i - start] * weights[i]
+                s1 += row[i - start + 1] * weights[i + 1]
+                s2 += row[i - start + 2] * weights[i + 2]
+                s3 += row[i - start + 3] * weights[i + 3]
+                i += 4
+            while i < last:
+                s0 += row[i - start] * weights[i]
+                i += 1
+            line[group] += (s0 + s1) + (s2 + s3)
+            group += 1
 
 
 @nb.njit(cache=True, nogil=True)
@@ -64,17 +92,14 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
             for group in range(n_groups):
                 means[a, group] = 0.0
         masses = np.empty(n_groups)
+        for start in range(0, n_alive, TILE):
+            end = min(n_alive, start + TILE)
+            count = end - start
+            for j in range(m):
+                legendre_rows(left[j, start:end], tables[j, :, :count])
+            fill_products(tables[:, :, :count], parent, axis, power, tile[:, :count])
+            _add_by_group(tile, left_weights, start, end, n_alive, means)
         for group in range(n_groups):
-            first = group * n_alive // n_groups
-            last = (group + 1) * n_alive // n_groups
-            for start in range(first, last, TILE):
-                count = min(TILE, last - start)
-                for j in range(m):
-                    legendre_rows(left[j, start : start + count], tables[j, :, :count])
-                fill_products(tables[:, :, :count], parent, axis, power, tile[:, :count])
-                sums = weighted_sums(tile[:, :count], left_weights[start : start + count])
-                for a in range(n_features):
-                    means[a, group] += sums[a]
             # The first feature is the constant 1: its sum is the mass.
             masses[group] = means[0, group]
             for a in range(n_features):

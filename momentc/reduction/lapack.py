@@ -14,7 +14,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import get_cython_function_address
 
-__all__ = ["factorise_lu", "solve_unit_lower"]
+__all__ = ["factorise_lu", "solve_unit_lower", "subtract_product"]
 
 _INTEGER = types.CPointer(types.int32)
 _REAL = types.CPointer(types.float64)
@@ -33,6 +33,11 @@ def _routine(module: str, name: str, *arguments: Any) -> Any:
 _dgetrf = _routine(
     "scipy.linalg.cython_lapack", "dgetrf",
     _INTEGER, _INTEGER, _REAL, _INTEGER, _INTEGER, _INTEGER,
+)  # fmt: skip
+_dgemm = _routine(
+    "scipy.linalg.cython_blas", "dgemm",
+    _LETTER, _LETTER, _INTEGER, _INTEGER, _INTEGER, _REAL, _REAL, _INTEGER, _REAL, _INTEGER,
+    _REAL, _REAL, _INTEGER,
 )  # fmt: skip
 _dtrsm = _routine(
     "scipy.linalg.cython_blas", "dtrsm",
@@ -96,4 +101,37 @@ def solve_unit_lower(rows, rank):  # type: ignore[no-untyped-def]
         letters.ctypes, letters[1:].ctypes, letters[2:].ctypes, letters[3:].ctypes,
         sizes.ctypes, sizes[1:].ctypes, one.ctypes,
         rows.ctypes, sizes[2:].ctypes, rows[0, rank:].ctypes, sizes[2:].ctypes,
+    )  # fmt: skip
+
+
+@nb.njit(cache=True, nogil=True)
+def subtract_product(rows, first, last, left, right):  # type: ignore[no-untyped-def]
+    """Subtract ``left.T @ right`` from ``rows[:r, first:last]`` (BLAS's dgemm), in place.
+
+    Parameters
+    ----------
+    rows : (>= r, g) float64 ndarray
+        IN, OUT: C-contiguous.
+    first, last : int
+        first < last <= g.
+    left : (p, r) float64 ndarray
+        IN: C-contiguous.
+    right : (p, last - first) float64 ndarray
+        IN: C-contiguous.
+    """
+    letters = np.empty(2, np.uint8)
+    letters[0] = ord("N")
+    letters[1] = ord("T")
+    sizes = np.empty(4, np.int32)
+    sizes[0] = last - first
+    sizes[1] = left.shape[1]
+    sizes[2] = left.shape[0]
+    sizes[3] = rows.shape[1]
+    factors = np.empty(2)
+    factors[0] = -1.0
+    factors[1] = 1.0
+    _dgemm(
+        letters.ctypes, letters[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes,
+        factors.ctypes, right.ctypes, sizes.ctypes, left.ctypes, sizes[1:].ctypes,
+        factors[1:].ctypes, rows[0, first:].ctypes, sizes[3:].ctypes,
     )  # fmt: skip

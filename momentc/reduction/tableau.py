@@ -26,12 +26,15 @@ measures" (PhD thesis, Oxford 2015), algorithm 6; Maalouf, Jubran, Feldman (Neur
 import numba as nb
 import numpy as np
 
-from momentc.reduction.lapack import factorise_lu, solve_unit_lower
+from momentc.reduction.lapack import factorise_lu, solve_unit_lower, subtract_product
 
 __all__ = ["express_in_basis", "remove_points", "resolve_weights"]
 
 # From this number of features on LAPACK factorises; below, a call costs as much as the work.
 LAPACK_FROM = 24
+
+# Changes of the basis that are applied to all directions to come at once, by a matrix product.
+BLOCK = 16
 
 
 @nb.njit(cache=True, nogil=True)
@@ -204,32 +207,40 @@ def express_in_basis(  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _nearest_end(direction, basis_weights, own_weight):  # type: ignore[no-untyped-def]
+def _first_at(values, wanted):  # type: ignore[no-untyped-def]
+    """Return the first position of a value."""
+    for s in range(values.shape[0]):
+        if values[s] == wanted:
+            return s
+    return -1
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _nearest_end(direction, basis_weights, own_weight, reach):  # type: ignore[no-untyped-def]
     """Return (step, leaving basis point or -1 for the rest point itself, sign) of the nearer end.
 
     With sign +1 the rest point loses ``step`` and basis point s gains ``step * direction[s]``.
     The direction's entries sum to 1 (the constant is a feature), so one is positive and both ends
-    exist.
+    exist. ``reach`` (2, rank) is work space.
     """
+    # In loops without branches: the signs cannot be guessed, and every wrong guess would cost as
+    # much as several entries.
+    rank = direction.shape[0]
+    to_down = reach[0]
+    to_up = reach[1]
+    for s in range(rank):
+        end = basis_weights[s] / direction[s]
+        to_down[s] = -end if direction[s] < 0.0 else np.inf
+        to_up[s] = end if direction[s] > 0.0 else np.inf
     down = own_weight
-    down_leaves = -1
+    for s in range(rank):
+        down = min(down, to_down[s])
     up = np.inf
-    up_leaves = -1
-    for s in range(direction.shape[0]):
-        value = direction[s]
-        if value < 0.0:
-            reach = -basis_weights[s] / value
-            if reach < down:
-                down = reach
-                down_leaves = s
-        elif value > 0.0:
-            reach = basis_weights[s] / value
-            if reach < up:
-                up = reach
-                up_leaves = s
+    for s in range(rank):
+        up = min(up, to_up[s])
     if down <= up:
-        return down, down_leaves, 1.0
-    return up, up_leaves, -1.0
+        return down, _first_at(to_down, down) if down < own_weight else -1, 1.0
+    return up, _first_at(to_up, up), -1.0
 
 
 @nb.njit(cache=True, nogil=True)
@@ -262,6 +273,31 @@ def _change_basis(direction, changes, left, pivots, n_changes):  # type: ignore[
 
 
 @nb.njit(cache=True, nogil=True)
+def _change_all(  # type: ignore[no-untyped-def]
+    features, first, last, changes, left, pivots, factors
+):
+    """Apply the changes of the basis to the directions in columns ``first .. last - 1``.
+
+    ``factors`` is work space, (n_changes, last - first): the multiple of each change that goes
+    into each direction.
+    """
+    for p in range(changes.shape[0]):
+        line = factors[p]
+        source = features[left[p]]
+        for j in range(last - first):
+            line[j] = source[first + j]
+        for q in range(p):
+            entry = changes[q, left[p]]
+            earlier = factors[q]
+            for j in range(last - first):
+                line[j] -= entry * earlier[j]
+        pivot = pivots[p]
+        for j in range(last - first):
+            line[j] *= pivot
+    subtract_product(features, first, last, changes, factors)
+
+
+@nb.njit(cache=True, nogil=True)
 def remove_points(  # type: ignore[no-untyped-def]
     features, weights, n_remove, tolerance, order_of, spare
 ):
@@ -290,22 +326,34 @@ def remove_points(  # type: ignore[no-untyped-def]
     for s in range(rank):
         basis[s] = order_of[s]
         basis_weights[s] = weights[basis[s]]
-    # One row for each change of the basis, applied to a later direction when its turn comes.
+    # One row for each change of the basis. The last few are applied to a direction when its turn
+    # comes; whenever there are BLOCK of them, to all directions that are to come.
     n_most = min(n_rest, n_remove)
-    changes = spare[: n_most * rank].reshape((n_most, rank))
+    block = BLOCK if features.shape[0] >= LAPACK_FROM else n_most
+    changes = spare[: block * rank].reshape((block, rank))
+    factors = spare[block * rank :]
     left = np.empty(len(changes), np.int64)
     pivots = np.empty(len(changes))
     n_changes = 0
     direction = np.empty(rank)
+    reach = np.empty((2, rank))
     n_removed = 0
-    while n_removed < n_rest and n_removed < n_remove:
+    while n_removed < n_most:
+        if n_changes == block:
+            first = g - n_most
+            last = g - n_removed
+            _change_all(
+                features, first, last, changes, left, pivots,
+                factors[: block * (last - first)].reshape((block, last - first)),
+            )  # fmt: skip
+            n_changes = 0
         column = g - 1 - n_removed
         rest = order_of[column]
         for s in range(rank):
             direction[s] = features[s, column]
         _change_basis(direction, changes, left, pivots, n_changes)
         own_weight = weights[rest]
-        step, leaves, sign = _nearest_end(direction, basis_weights, own_weight)
+        step, leaves, sign = _nearest_end(direction, basis_weights, own_weight, reach)
         change = sign * step
         for s in range(rank):
             moved = basis_weights[s] + change * direction[s]
