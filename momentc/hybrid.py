@@ -28,7 +28,7 @@ from momentc.moments.multi_index import ProductPlan
 from momentc.progress import ProgressCallback
 from momentc.reduction.groups import TREE_FROM, reduce_groups
 
-__all__ = ["reduce_support"]
+__all__ = ["most_compact", "reduce_support"]
 
 # Multiples of the target at which the cells and the k-means rounds stop.
 CELLS_UNTIL: Final = 4
@@ -122,13 +122,13 @@ def reduce_support(
     if len(alive) > TREE_FROM * CELLS_UNTIL * target:
         n_groups = max(1, CELLS_UNTIL * target // n_moments)
         groups = kmeans(len(alive) / n_groups)
-        apply("cells", _most_compact(points, groups, len(alive) - limit))
+        apply("cells", most_compact(points, groups, len(alive) - limit))
 
     while len(alive) > 1.05 * limit:
         # As large as brings the support to the limit at once, within what is compact enough.
         size = min(LARGEST_GROUP, max(LEAST_GROUP, len(alive) / limit))
         groups = kmeans(size * n_moments)
-        groups = _most_compact(points, groups, len(alive) - limit)
+        groups = most_compact(points, groups, len(alive) - limit)
         if not apply("k-means rounds", groups):
             break
 
@@ -170,7 +170,7 @@ def _extents(points, members, offsets):  # type: ignore[no-untyped-def]
     return widest
 
 
-def _most_compact(points: NDArray[np.float64], groups: Groups, n_remove: int) -> Groups:
+def most_compact(points: NDArray[np.float64], groups: Groups, n_remove: int) -> Groups:
     """Let the groups of the smallest extent lose ``n_remove`` points together, and no more.
 
     The group in which the count is reached loses a part, if the tableau can stop anywhere in it;

@@ -26,7 +26,9 @@ LEAVES = frozenset(
 
 # room -> the rooms it may import, besides itself and the leaves
 ALLOWED: dict[str, frozenset[str]] = {
-    "cli": frozenset({"files", "study"}),
+    "cli": frozenset({"files", "kernels", "study"}),
+    # Compiles what a compression calls.
+    "kernels": frozenset({"clustering", "hybrid", "moments", "reduction"}),
     # The measuring commands read and write files, and --k auto measures: files call the study,
     # which opens none itself.
     # Streams are set up here, from a sample of the input to the merge of its parts.

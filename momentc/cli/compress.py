@@ -6,7 +6,7 @@ import typer
 
 from momentc.cli import options as opt
 from momentc.cli.console import Console
-from momentc.cli.environment import prepare
+from momentc.cli.environment import compile_on_first_run, prepare
 from momentc.cli.outcome import show_compression
 from momentc.cli.render import plan_facts
 from momentc.cli.signals import signals_wait
@@ -204,6 +204,7 @@ def compress(
 
     with console.progress() as progress:
         outcome = compress_file(
-            job, progress=progress, began=console.began, interruption=signals_wait
-        )
+            job, progress=progress, began=console.began, interruption=signals_wait,
+            prepare=compile_on_first_run,
+        )  # fmt: skip
     show_compression(console, outcome, tolerance)

@@ -68,7 +68,9 @@ class Console:
             return NoProgress()
         if _is_capable(sys.stderr):
             if not has_compiled_code():
-                self.note("the first run compiles for this machine: about half a minute, once")
+                self.note(
+                    "the first run compiles for this machine: a quarter to half a minute, once"
+                )
             return RichProgress()
         return LineProgress(sys.stderr)
 

@@ -13,6 +13,7 @@ from momentc.cpus import THREAD_VARIABLES, available_threads
 from momentc.errors import UsageError
 
 __all__ = [
+    "compile_on_first_run",
     "has_compiled_code",
     "prepare",
     "prepare_cells",
@@ -94,6 +95,15 @@ def has_compiled_code() -> bool:
     cache = os.environ.get("NUMBA_CACHE_DIR")
     places = [Path(cache)] if cache else [PACKAGE, *_user_caches()]
     return any(next(place.rglob("*.nbi"), None) for place in places)
+
+
+def compile_on_first_run() -> None:
+    """Compile what is not compiled for this installation yet, on several cores at once."""
+    if has_compiled_code() or available_threads() == 1:
+        return
+    from momentc.kernels import compile_side_by_side
+
+    compile_side_by_side()
 
 
 def _user_caches() -> list[Path]:

@@ -1,6 +1,6 @@
 """Compress one file into another: read, compress, write, check what was written, report."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,7 @@ def compress_file(
     progress: ProgressCallback | None = None,
     began: float | None = None,
     interruption: Interruption = never_interrupted,
+    prepare: Callable[[], None] | None = None,
 ) -> JobReport:
     """Do a :class:`CompressJob`.
 
@@ -44,6 +45,8 @@ def compress_file(
         As in :class:`momentc.files.measure.Stopwatch`.
     interruption : callable
         Opens a stretch in which signals wait until a checkpoint can be written.
+    prepare : callable, optional
+        Called when the job is found in order, before the work begins.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def compress_file(
         for path in (output, report):
             if path is not None and path != STDOUT:
                 locks.enter_context(output_lock(path))
-        return _compress_locked(job, inputs, watch, progress, interruption)
+        return _compress_locked(job, inputs, watch, progress, interruption, prepare)
 
 
 def _compress_locked(
@@ -77,6 +80,7 @@ def _compress_locked(
     watch: Stopwatch,
     progress: ProgressCallback | None,
     interruption: Interruption,
+    prepare: Callable[[], None] | None,
 ) -> JobReport:
     """Do the job while no other run may write the same files."""
     say = progress or silent
@@ -84,6 +88,8 @@ def _compress_locked(
         plan = make_plan(job, source)
         plan.check_columns()
         plan.check_memory()
+        if prepare is not None:
+            prepare()
         if plan.stream is None:
             work = work_in_memory(job, source, watch=watch, say=say)
         else:

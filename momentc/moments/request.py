@@ -1,6 +1,7 @@
 """What can be asked of a number of points: the bound of Tchakaloff, and what can be worked with."""
 
 import math
+from bisect import bisect_right
 from typing import Final
 
 from momentc.errors import RequestError
@@ -30,10 +31,16 @@ def largest_order(n_variables: int, most_moments: int) -> int:
     """Return the largest k with C(n_variables + k, k) <= most_moments, 0 if there is none."""
     if n_variables == 0:
         return 0
-    order = 0
-    while n_moments(n_variables, order + 1) <= most_moments:
-        order += 1
-    return order
+    # By doubling and halving: with one variable the order may be thousands.
+    above = 1
+    while n_moments(n_variables, above) <= most_moments:
+        above *= 2
+    return (
+        bisect_right(
+            range(above), most_moments, lo=1, key=lambda order: n_moments(n_variables, order)
+        )
+        - 1
+    )
 
 
 def compared_order(order: int, rank: int) -> int:

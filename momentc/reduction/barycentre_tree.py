@@ -15,7 +15,7 @@ import numba as nb
 import numpy as np
 
 from momentc.moments.features import fill_products, legendre_rows
-from momentc.reduction.tableau import remove_points
+from momentc.reduction.compiled_apart import call_remove_points
 
 __all__ = ["shrink_by_barycentres"]
 
@@ -53,7 +53,18 @@ def _add_by_group(tile, weights, start, end, n, sums):  # type: ignore[no-untype
 
 @nb.njit(cache=True, nogil=True)
 def shrink_by_barycentres(  # type: ignore[no-untyped-def]
-    columns, weights, n_stop, parent, axis, power, order, tolerance, order_of, work, spare
+    columns,
+    weights,
+    n_stop,
+    parent,
+    axis,
+    power,
+    order,
+    remove_at,
+    tolerance,
+    order_of,
+    work,
+    spare,
 ):
     """Bring weights to 0, group by group, until at most ``n_stop`` are left or none will go.
 
@@ -64,6 +75,7 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
     n_stop : int  # IN, at least 2N
     parent, axis, power : (N,) int64 ndarray  # IN, see ProductPlan
     order : int  # IN
+    remove_at : int  # IN, see ``remove_points_address``
     tolerance : float  # IN, pivot tolerance
     order_of : (>= 2N,) int64 ndarray  # work space
     work, spare : (>= N max(2N, TILE),) float64 ndarray  # work space
@@ -74,7 +86,8 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
     left = np.empty((m, n))
     left_weights = np.empty(n)
     alive = np.empty(n, np.int64)
-    n_alive = 0
+    # Of a literal 0 numba makes a version of its own of each kernel that it is passed to.
+    n_alive = np.int64(0)
     for i in range(n):
         if weights[i] > 0.0:
             alive[n_alive] = i
@@ -93,7 +106,7 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
                 means[a, group] = 0.0
         masses = np.empty(n_groups)
         for start in range(0, n_alive, TILE):
-            end = min(n_alive, start + TILE)
+            end = start + TILE if start + TILE < n_alive else n_alive
             count = end - start
             for j in range(m):
                 legendre_rows(left[j, start:end], tables[j, :, :count])
@@ -107,9 +120,9 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
         before = np.empty(n_groups)
         for group in range(n_groups):
             before[group] = masses[group]
-        if remove_points(means, masses, n_groups, tolerance, order_of, spare) == 0:
+        if call_remove_points(remove_at, means, masses, n_groups, tolerance, order_of, spare) == 0:
             break
-        n_kept = 0
+        n_kept = np.int64(0)
         for group in range(n_groups):
             first = group * n_alive // n_groups
             last = (group + 1) * n_alive // n_groups

@@ -23,12 +23,13 @@ from momentc.moments.features import (
     legendre_rows,
     weighted_sums,
 )
-from momentc.moments.multi_index import ProductPlan
+from momentc.moments.multi_index import ProductPlan, product_plan
 from momentc.reduction.barycentre_tree import TILE, shrink_by_barycentres
+from momentc.reduction.compiled_apart import call_remove_points, remove_points_address
 from momentc.reduction.tableau import remove_points, resolve_weights
 from momentc.tolerances import group_tolerance, pivot_tolerance
 
-__all__ = ["TREE_FROM", "reduce_groups"]
+__all__ = ["TREE_FROM", "compile_groups", "reduce_groups"]
 
 # Above this many points per moment the barycentre tree halves a group cheaper than the tableau
 # removes its points (measured for N = 20 .. 252: the tableau wins up to about 3 N).
@@ -85,23 +86,25 @@ def _moment_change(columns, before, after, tables, parent, axis, power, work):  
 
 @nb.njit(cache=True, nogil=True)
 def _reduce_one(  # type: ignore[no-untyped-def]
-    columns, weights, n_keep, parent, axis, power, order, pivot_tol, tables, order_of, work, spare
-):
-    """Reduce one group in place, without a look at what came of it.
+    columns, weights, n_keep, parent, axis, power, tables,
+    remove_at, pivot_tol, order_of, work, spare,
+):  # fmt: skip
+    """Reduce the points of one group that have a weight, without a look at what came of it.
 
     Loops instead of array expressions: what numba compiles for those takes most of the time of the
     first run.
     """
     m, n = columns.shape
     n_features = parent.shape[0]
+    n_rest = 0
+    for i in range(n):
+        if weights[i] > 0.0:
+            n_rest += 1
+    if n_rest <= n_keep:
+        return
     rest = columns
     rest_weights = weights
-    if n > TREE_FROM * n_features and n_keep <= n_features:
-        _shrink(columns, weights, parent, axis, power, order, pivot_tol, order_of, work, spare)
-        n_rest = 0
-        for i in range(n):
-            if weights[i] > 0.0:
-                n_rest += 1
+    if n_rest < n:
         rest = np.empty((m, n_rest))
         rest_weights = np.empty(n_rest)
         place = 0
@@ -111,48 +114,22 @@ def _reduce_one(  # type: ignore[no-untyped-def]
                 for j in range(m):
                     rest[j, place] = columns[j, i]
                 place += 1
-    n_rest = rest_weights.shape[0]
-    if n_rest <= n_keep:
-        return
     size = n_features * n_rest
     if size > work.shape[0]:
         # Not the usual groups: many points of which most are to stay.
         work = np.empty(size)
         spare = np.empty(size)
     features = work[:size].reshape((n_features, n_rest))
-    _evaluate(rest, 0, n_rest, tables, parent, axis, power, features)
-    remove_points(features, rest_weights, n_rest - n_keep, pivot_tol, order_of, spare)
+    _evaluate(rest, np.int64(0), n_rest, tables, parent, axis, power, features)
+    call_remove_points(
+        remove_at, features, rest_weights, n_rest - n_keep, pivot_tol, order_of, spare
+    )
     if n_rest < n:
         place = 0
         for i in range(n):
             if weights[i] > 0.0:
                 weights[i] = rest_weights[place]
                 place += 1
-
-
-@nb.njit(cache=True, nogil=True)
-def _shrink(  # type: ignore[no-untyped-def]
-    columns, weights, parent, axis, power, order, pivot_tol, order_of, work, spare
-):
-    """Bring a large group to 2N points by the barycentre tree, near points next to each other."""
-    m, n = columns.shape
-    n_features = parent.shape[0]
-    depth = 0
-    while 2**depth < PIECES * n_features and n > 2 ** (depth + 1):
-        depth += 1
-    near = near_order(columns, depth)
-    ordered = np.empty((m, n))
-    ordered_weights = np.empty(n)
-    for i in range(n):
-        ordered_weights[i] = weights[near[i]]
-        for j in range(m):
-            ordered[j, i] = columns[j, near[i]]
-    shrink_by_barycentres(
-        ordered, ordered_weights, 2 * n_features, parent, axis, power, order, pivot_tol, order_of,
-        work, spare,
-    )  # fmt: skip
-    for i in range(n):
-        weights[near[i]] = ordered_weights[i]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -172,14 +149,54 @@ def _box(points, own, columns):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
-def _reduce_range(  # type: ignore[no-untyped-def]
-    points, weights, members, offsets, keep, first, last,
-    parent, axis, power, order, pivot_tol, group_tol, missed, work, spare,
+def _shrink_range(  # type: ignore[no-untyped-def]
+    points, reduced, members, offsets, keep, first, last,
+    parent, axis, power, order, remove_at, pivot_tol, work, spare,
 ):  # fmt: skip
-    """Reduce groups ``first .. last - 1``; ``weights`` is changed only at their members.
+    """Bring the large ones of groups ``first .. last - 1`` to 2N points by the barycentre tree.
 
-    A group that misses the tolerance is left as it was and marked in ``missed``. For ``work`` and
-    ``spare`` see ``_work_space``.
+    ``reduced`` holds the weights of all members of these groups.
+    """
+    m = points.shape[1]
+    n_features = parent.shape[0]
+    order_of = np.empty(2 * n_features, np.int64)
+    for group in range(first, last):
+        start = offsets[group]
+        n = offsets[group + 1] - start
+        if n <= TREE_FROM * n_features or keep[group] > n_features:
+            continue
+        columns = np.empty((m, n))
+        _box(points, members[start : start + n], columns)
+        depth = 0
+        while 2**depth < PIECES * n_features and n > 2 ** (depth + 1):
+            depth += 1
+        # The tree wants near points next to each other.
+        near = near_order(columns, depth)
+        own = reduced[start - offsets[first] : start - offsets[first] + n]
+        ordered = np.empty((m, n))
+        weights = np.empty(n)
+        for i in range(n):
+            weights[i] = own[near[i]]
+            for j in range(m):
+                ordered[j, i] = columns[j, near[i]]
+        shrink_by_barycentres(
+            ordered, weights, 2 * n_features, parent, axis, power, order,
+            remove_at, pivot_tol, order_of, work, spare,
+        )  # fmt: skip
+        for i in range(n):
+            own[near[i]] = weights[i]
+
+
+@nb.njit(cache=True, nogil=True)
+def _reduce_range(  # type: ignore[no-untyped-def]
+    points, weights, reduced, members, offsets, keep, first, last,
+    parent, axis, power, order, remove_at, pivot_tol, group_tol, missed, work, spare,
+):  # fmt: skip
+    """Reduce groups ``first .. last - 1``, and check them.
+
+    ``weights`` is changed only at their members, from what they were to what becomes of
+    ``reduced``, in which large groups have shrunk already. A group that misses the tolerance is
+    left as it was and marked in ``missed``. For ``work`` and ``spare`` see ``_work_space``.
     """
     m = points.shape[1]
     n_features = parent.shape[0]
@@ -200,21 +217,19 @@ def _reduce_range(  # type: ignore[no-untyped-def]
         if size <= keep[group]:
             continue
         own = members[start : start + size]
+        after = reduced[start - offsets[first] : start - offsets[first] + size]
         columns = np.empty((m, size))
         _box(points, own, columns)
-        before = np.empty(size)
-        after = np.empty(size)
-        mass = 0.0
-        for i in range(size):
-            before[i] = weights[own[i]]
-            after[i] = before[i]
-            mass += before[i]
         _reduce_one(
-            columns, after, keep[group], parent, axis, power, order, pivot_tol, tables, order_of,
-            work, spare,
+            columns, after, keep[group], parent, axis, power, tables,
+            remove_at, pivot_tol, order_of, work, spare,
         )  # fmt: skip
+        before = np.empty(size)
+        mass = 0.0
         gone = 0
         for i in range(size):
+            before[i] = weights[own[i]]
+            mass += before[i]
             if after[i] == 0.0:
                 gone += 1
         if gone == 0:
@@ -236,8 +251,6 @@ def _repair(
     own: NDArray[np.int64],
     n_keep: int,
     plan: ProductPlan,
-    pivot_tol: float,
-    group_tol: float,
 ) -> int:
     """Reduce a group that missed the tolerance again, with care.
 
@@ -250,11 +263,12 @@ def _repair(
     int
         The number of weights that became 0; 0 if nothing helps: the group is then left as it was.
     """
+    pivot_tol = pivot_tolerance(plan.n_moments)
     columns = np.empty((points.shape[1], len(own)))
     _box(points, own, columns)
     features = legendre_features(np.ascontiguousarray(columns.T), plan)
     before = weights[own]
-    allowed = group_tol * before.sum()
+    allowed = group_tolerance(plan.n_moments) * before.sum()
     for at_once in (len(own), max(1, plan.n_moments // 4), 1):
         after = _remove_some_at_once(features, before, n_keep, at_once, pivot_tol)
         error = np.abs(features @ (before - after)).max()
@@ -346,6 +360,42 @@ def _cost(
     )
 
 
+def _run_kernels(
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    groups: Groups,
+    bounds: tuple[int, int],
+    plan: ProductPlan,
+    remove_at: int,
+    missed: NDArray[np.bool_],
+) -> tuple[int, int]:
+    """Reduce a range of groups; return the numbers of weights gone and of groups missed."""
+    first, last = bounds
+    reduced = weights[groups.members[groups.offsets[first] : groups.offsets[last]]]
+    which = groups.members, groups.offsets, groups.keep, first, last
+    how = plan.parent, plan.axis, plan.power, plan.order, remove_at, pivot_tolerance(plan.n_moments)
+    space = _work_space(plan.n_moments)
+    if (np.diff(groups.offsets[first : last + 1]) > TREE_FROM * plan.n_moments).any():
+        _shrink_range(points, reduced, *which, *how, *space)
+    n_removed, n_missed = _reduce_range(
+        points, weights, reduced, *which, *how, group_tolerance(plan.n_moments), missed, *space
+    )
+    return int(n_removed), int(n_missed)
+
+
+def compile_groups() -> None:
+    """Compile the kernels of :func:`reduce_groups`, by calls that have nothing to do.
+
+    The tableau is not called, so it may be compiled elsewhere meanwhile.
+    """
+    # Large enough for a barycentre tree, but all of its points stay.
+    n = TREE_FROM + 1
+    group = Groups(np.arange(n), np.array([0, n]), np.array([n]))
+    _run_kernels(
+        np.zeros((n, 1)), np.ones(n), group, (0, 1), product_plan(1, 0), 0, np.zeros(1, np.bool_)
+    )
+
+
 def reduce_groups(
     points: NDArray[np.float64],
     weights: NDArray[np.float64],
@@ -373,24 +423,18 @@ def reduce_groups(
     int
         The number of weights that became 0.
     """
-    pivot_tol = pivot_tolerance(plan.n_moments)
-    group_tol = group_tolerance(plan.n_moments)
-
     missed = np.zeros(len(groups), dtype=np.bool_)
+    remove_at = remove_points_address()
 
     def run(bounds: tuple[int, int]) -> int:
         first, last = bounds
-        n_removed, n_missed = _reduce_range(
-            points, weights, groups.members, groups.offsets, groups.keep, first, last,
-            plan.parent, plan.axis, plan.power, plan.order, pivot_tol, group_tol, missed,
-            *_work_space(plan.n_moments),
-        )  # fmt: skip
+        n_removed, n_missed = _run_kernels(points, weights, groups, bounds, plan, remove_at, missed)
         if n_missed == 0:
             return int(n_removed)
         for group in np.flatnonzero(missed[first:last]) + first:
             own = groups.members[groups.offsets[group] : groups.offsets[group + 1]]
             n_keep = int(groups.keep[group])
-            n_removed += _repair(points, weights, own, n_keep, plan, pivot_tol, group_tol)
+            n_removed += _repair(points, weights, own, n_keep, plan)
         return int(n_removed)
 
     if len(groups) == 0:

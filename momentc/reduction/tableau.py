@@ -81,7 +81,7 @@ def _eliminate(features, n_pivot_columns, tolerance, order_of, done):  # type: i
         The rank r: rows 0 .. r-1 are unit upper triangular at columns 0 .. r-1, the basis points.
     """
     n_rows, g = features.shape
-    rank = done
+    rank = np.int64(done)
     for i in range(done, n_rows):
         if rank >= n_pivot_columns:
             break
@@ -196,7 +196,7 @@ def express_in_basis(  # type: ignore[no-untyped-def]
     else:
         for j in range(g):
             order_of[j] = j
-        rank = _eliminate(features, n_pivot_columns, tolerance, order_of, 0)
+        rank = _eliminate(features, n_pivot_columns, tolerance, order_of, np.int64(0))
     if rank == g:
         return rank
     if large:
@@ -334,7 +334,8 @@ def remove_points(  # type: ignore[no-untyped-def]
     factors = spare[block * rank :]
     left = np.empty(len(changes), np.int64)
     pivots = np.empty(len(changes))
-    n_changes = 0
+    # Of a literal 0 numba makes a version of its own of each kernel that it is passed to.
+    n_changes = np.int64(0)
     direction = np.empty(rank)
     reach = np.empty((2, rank))
     n_removed = 0
@@ -346,7 +347,7 @@ def remove_points(  # type: ignore[no-untyped-def]
                 features, first, last, changes, left, pivots,
                 factors[: block * (last - first)].reshape((block, last - first)),
             )  # fmt: skip
-            n_changes = 0
+            n_changes = np.int64(0)
         column = g - 1 - n_removed
         rest = order_of[column]
         for s in range(rank):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from momentc.moments.multi_index import product_plan
 from momentc.reduction.barycentre_tree import TILE, shrink_by_barycentres
+from momentc.reduction.compiled_apart import remove_points_address
 from momentc.tolerances import pivot_tolerance
 from tests import oracle
 
@@ -22,7 +23,7 @@ def shrink(points: Array, weights: Array, k: int, n_stop: int | None = None) -> 
     size = n * max(2 * n, TILE)
     shrink_by_barycentres(
         np.ascontiguousarray(points.T), left, 2 * n if n_stop is None else n_stop,
-        plan.parent, plan.axis, plan.power, k, pivot_tolerance(n),
+        plan.parent, plan.axis, plan.power, k, remove_points_address(), pivot_tolerance(n),
         np.empty(2 * n + 1, np.int64), np.empty(size), np.empty(size),
     )  # fmt: skip
     return left

@@ -164,7 +164,11 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
             fault(weights)
             return removed
 
+        def call_then_fail(_address: int, *arguments: Any) -> int:
+            return remove_then_fail(*arguments)
+
         monkeypatch.setattr(groups_module, "remove_points", remove_then_fail)
+        monkeypatch.setattr(groups_module, "call_remove_points", call_then_fail)
 
     return inject
 

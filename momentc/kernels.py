@@ -1,0 +1,77 @@
+"""The compiled kernels, made ready on the first run in three parts, side by side.
+
+numba compiles a kernel when it is first called and keeps it on the disk. One process compiles on
+one core. So on a machine that has not compiled yet, two more processes take the tableau and what
+stands around it, and this one everything else. Nothing depends on it: a kernel that is not ready
+when it is needed is compiled then.
+"""
+
+import subprocess
+import sys
+
+import numpy as np
+
+from momentc.clustering.duplicates import merge_duplicates
+from momentc.clustering.greedy import SmallestGroups
+from momentc.clustering.kmeans import kmeans_groups
+from momentc.hybrid import most_compact
+from momentc.moments.accumulate import Basis, accumulate_moments
+from momentc.moments.features import legendre_features
+from momentc.moments.frame import fit_frame
+from momentc.moments.multi_index import product_plan
+from momentc.reduction.compiled_apart import remove_points_address
+from momentc.reduction.groups import compile_groups
+
+__all__ = ["compile_side_by_side"]
+
+# Enough points for a barycentre tree and a few groups, of few moments.
+POINTS = 400
+TARGET = 40
+ORDER = 1
+BASES: tuple[Basis, ...] = ("monomial", "legendre")
+
+
+def compile_side_by_side() -> None:
+    """Compile what a compression calls, in this process and two others."""
+    others = [
+        subprocess.Popen(
+            [sys.executable, "-m", "momentc.kernels", part],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for part in PARTS
+    ]
+    try:
+        _compile_the_clustering_and_moments()
+        for other in others:
+            other.wait()
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
+
+
+def _compile_the_clustering_and_moments() -> None:
+    points = np.random.default_rng(0).uniform(-1.0, 1.0, (POINTS, 2))
+    points[1] = points[0]
+    weights = np.ones(POINTS)
+    plan = product_plan(2, ORDER)
+    merge_duplicates(points, weights)
+    local = fit_frame(points, weights).apply(points)
+    for basis in BASES:
+        accumulate_moments(local, weights, ORDER, basis)
+    legendre_features(local, plan)
+    seed = np.random.SeedSequence(0)
+    groups = kmeans_groups(local, 2.0 * plan.n_moments, plan.n_moments, seed)
+    most_compact(local, groups, 1)
+    alive = np.arange(POINTS)
+    for columns in (local, np.ascontiguousarray(local[:, :1])):
+        SmallestGroups(columns, alive, 1, plan.n_moments, seed).next(weights, 1)
+
+
+# What the others take: a third of the work each.
+PARTS = {"tableau": remove_points_address, "groups": compile_groups}
+
+if __name__ == "__main__":
+    PARTS[sys.argv[1]]()
