@@ -8,6 +8,7 @@ when it is needed is compiled then.
 
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 
@@ -33,16 +34,10 @@ BASES: tuple[Basis, ...] = ("monomial", "legendre")
 
 def compile_side_by_side() -> None:
     """Compile what a compression calls, in this process and two others."""
-    others = [
-        subprocess.Popen(
-            [sys.executable, "-m", "momentc.kernels", part],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for part in PARTS
-    ]
+    others: list[subprocess.Popen[bytes]] = []
     try:
+        with suppress(OSError):  # no more processes allowed: compiled when they are needed
+            others.extend(map(_start, PARTS))
         _compile_the_clustering_and_moments()
         for other in others:
             other.wait()
@@ -50,6 +45,15 @@ def compile_side_by_side() -> None:
         for other in others:
             other.kill()
             other.wait()
+
+
+def _start(part: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "momentc.kernels", part],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def _compile_the_clustering_and_moments() -> None:
