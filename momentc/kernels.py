@@ -61,14 +61,15 @@ def _compile_the_clustering_and_moments() -> None:
     points[1] = points[0]
     weights = np.ones(POINTS)
     plan = product_plan(2, ORDER)
+    seed = np.random.SeedSequence(0)
+    # First what another process will come to as well.
+    groups = kmeans_groups(points, 2.0 * plan.n_moments, plan.n_moments, seed)
+    most_compact(points, groups, 1)
     merge_duplicates(points, weights)
     local = fit_frame(points, weights).apply(points)
     for basis in BASES:
         accumulate_moments(local, weights, ORDER, basis)
     legendre_features(local, plan)
-    seed = np.random.SeedSequence(0)
-    groups = kmeans_groups(local, 2.0 * plan.n_moments, plan.n_moments, seed)
-    most_compact(local, groups, 1)
     alive = np.arange(POINTS)
     for columns in (local, np.ascontiguousarray(local[:, :1])):
         SmallestGroups(columns, alive, 1, plan.n_moments, seed).next(weights, 1)

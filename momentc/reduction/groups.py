@@ -388,12 +388,14 @@ def compile_groups() -> None:
 
     The tableau is not called, so it may be compiled elsewhere meanwhile.
     """
-    # Large enough for a barycentre tree, but all of its points stay.
-    n = TREE_FROM + 1
-    group = Groups(np.arange(n), np.array([0, n]), np.array([n]))
-    _run_kernels(
-        np.zeros((n, 1)), np.ones(n), group, (0, 1), product_plan(1, 0), 0, np.zeros(1, np.bool_)
-    )
+    # All points stay. The second group is large enough for a barycentre tree, whose kernels share
+    # some with the clustering: by then they are compiled there (see ``momentc.kernels``).
+    for n in (1, TREE_FROM + 1):
+        group = Groups(np.arange(n), np.array([0, n]), np.array([n]))
+        _run_kernels(
+            np.zeros((n, 1)), np.ones(n), group, (0, 1), product_plan(1, 0), 0,
+            np.zeros(1, np.bool_),
+        )  # fmt: skip
 
 
 def reduce_groups(
