@@ -27,7 +27,6 @@ __all__ = ["compile_side_by_side"]
 
 # Enough points for a barycentre tree and a few groups, of few moments.
 POINTS = 400
-TARGET = 40
 ORDER = 1
 BASES: tuple[Basis, ...] = ("monomial", "legendre")
 

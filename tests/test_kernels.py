@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 PARTS = """
-import sys
 from numba.core import event
 
 class Compiled(event.Listener):

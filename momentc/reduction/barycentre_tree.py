@@ -14,13 +14,10 @@ are small in space too, and the moments of order k+1 change little.
 import numba as nb
 import numpy as np
 
-from momentc.moments.features import fill_products, legendre_rows
+from momentc.reduction.box import TILE, evaluate_features
 from momentc.reduction.compiled_apart import call_remove_points
 
 __all__ = ["shrink_by_barycentres"]
-
-# Points whose features are evaluated together: N x TILE doubles stay in the second-level cache.
-TILE = 256
 
 
 @nb.njit(cache=True, nogil=True)
@@ -53,19 +50,9 @@ def _add_by_group(tile, weights, start, end, n, sums):  # type: ignore[no-untype
 
 @nb.njit(cache=True, nogil=True)
 def shrink_by_barycentres(  # type: ignore[no-untyped-def]
-    columns,
-    weights,
-    n_stop,
-    parent,
-    axis,
-    power,
-    order,
-    remove_at,
-    tolerance,
-    order_of,
-    work,
-    spare,
-):
+    columns, weights, n_stop, parent, axis, power, order,
+    remove_at, tolerance, order_of, work, spare,
+):  # fmt: skip
     """Bring weights to 0, group by group, until at most ``n_stop`` are left or none will go.
 
     Parameters
@@ -107,10 +94,8 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
         masses = np.empty(n_groups)
         for start in range(0, n_alive, TILE):
             end = start + TILE if start + TILE < n_alive else n_alive
-            count = end - start
-            for j in range(m):
-                legendre_rows(left[j, start:end], tables[j, :, :count])
-            fill_products(tables[:, :, :count], parent, axis, power, tile[:, :count])
+            features = tile[:, : end - start]
+            evaluate_features(left, start, end, tables, parent, axis, power, features)
             _add_by_group(tile, left_weights, start, end, n_alive, means)
         for group in range(n_groups):
             # The first feature is the constant 1: its sum is the mass.

@@ -4,7 +4,7 @@ Each group is reduced in its own box, scaled to [-1, 1]^m: moments are closed un
 this keeps the moments in any coordinates, and the features of a small group are as well
 conditioned as those of a large one. After the reduction the moments of the group are evaluated
 again from its points; a group that misses the tolerance is repaired by a re-solve of its weights,
-and left as it was if that does not help. Nothing is taken on trust.
+and left as it was if that does not help (``repair.py``). Nothing is taken on trust.
 """
 
 import threading
@@ -17,16 +17,11 @@ from numpy.typing import NDArray
 from momentc.cells import near_order
 from momentc.groups import Groups
 from momentc.map_function import MapFunction
-from momentc.moments.features import (
-    fill_products,
-    legendre_features,
-    legendre_rows,
-    weighted_sums,
-)
 from momentc.moments.multi_index import ProductPlan, product_plan
-from momentc.reduction.barycentre_tree import TILE, shrink_by_barycentres
+from momentc.reduction.barycentre_tree import shrink_by_barycentres
+from momentc.reduction.box import TILE, evaluate_features, moment_change, scale_to_box
 from momentc.reduction.compiled_apart import call_remove_points, remove_points_address
-from momentc.reduction.tableau import remove_points, resolve_weights
+from momentc.reduction.repair import repair_group
 from momentc.tolerances import group_tolerance, pivot_tolerance
 
 __all__ = ["TREE_FROM", "compile_groups", "reduce_groups"]
@@ -46,42 +41,6 @@ MOST_TASKS = 12
 
 # Entries of a work space that stays with its thread (8 MB); larger ones are allocated as needed.
 MOST_KEPT = 1_000_000
-
-
-@nb.njit(cache=True, nogil=True)
-def _evaluate(columns, first, last, tables, parent, axis, power, out):  # type: ignore[no-untyped-def]
-    """Fill ``out`` with the features of points ``first .. last - 1``."""
-    count = last - first
-    for j in range(columns.shape[0]):
-        legendre_rows(columns[j, first:last], tables[j, :, :count])
-    fill_products(tables[:, :, :count], parent, axis, power, out)
-
-
-@nb.njit(cache=True, nogil=True)
-def _moment_change(columns, before, after, tables, parent, axis, power, work):  # type: ignore[no-untyped-def]
-    """Return the largest entry of ``sum_j (before_j - after_j) phi(w_j)``, tile by tile.
-
-    ``work`` holds the features of a tile.
-    """
-    n = before.shape[0]
-    n_features = parent.shape[0]
-    residual = np.zeros(n_features)
-    change = np.empty(n)
-    for i in range(n):
-        change[i] = before[i] - after[i]
-    for first in range(0, n, TILE):
-        last = min(n, first + TILE)
-        tile = work[: n_features * (last - first)].reshape((n_features, last - first))
-        _evaluate(columns, first, last, tables, parent, axis, power, tile)
-        sums = weighted_sums(tile, change[first:last])
-        for a in range(n_features):
-            residual[a] += sums[a]
-    worst = 0.0
-    for a in range(n_features):
-        # Written so that a NaN counts as too large.
-        if not abs(residual[a]) <= worst:
-            worst = abs(residual[a])
-    return worst
 
 
 @nb.njit(cache=True, nogil=True)
@@ -120,7 +79,7 @@ def _reduce_one(  # type: ignore[no-untyped-def]
         work = np.empty(size)
         spare = np.empty(size)
     features = work[:size].reshape((n_features, n_rest))
-    _evaluate(rest, np.int64(0), n_rest, tables, parent, axis, power, features)
+    evaluate_features(rest, np.int64(0), n_rest, tables, parent, axis, power, features)
     call_remove_points(
         remove_at, features, rest_weights, n_rest - n_keep, pivot_tol, order_of, spare
     )
@@ -130,22 +89,6 @@ def _reduce_one(  # type: ignore[no-untyped-def]
             if weights[i] > 0.0:
                 weights[i] = rest_weights[place]
                 place += 1
-
-
-@nb.njit(cache=True, nogil=True)
-def _box(points, own, columns):  # type: ignore[no-untyped-def]
-    """Fill ``columns`` with the points of a group, each column scaled to [-1, 1]."""
-    for j in range(points.shape[1]):
-        low = np.inf
-        high = -np.inf
-        for i in range(own.shape[0]):
-            value = points[own[i], j]
-            low = min(low, value)
-            high = max(high, value)
-        centre = 0.5 * (low + high)
-        half = 0.5 * (high - low)
-        for i in range(own.shape[0]):
-            columns[j, i] = (points[own[i], j] - centre) / half if half > 0.0 else 0.0
 
 
 @nb.njit(cache=True, nogil=True)
@@ -166,7 +109,7 @@ def _shrink_range(  # type: ignore[no-untyped-def]
         if n <= TREE_FROM * n_features or keep[group] > n_features:
             continue
         columns = np.empty((m, n))
-        _box(points, members[start : start + n], columns)
+        scale_to_box(points, members[start : start + n], columns)
         depth = 0
         while 2**depth < PIECES * n_features and n > 2 ** (depth + 1):
             depth += 1
@@ -199,7 +142,6 @@ def _reduce_range(  # type: ignore[no-untyped-def]
     left as it was and marked in ``missed``. For ``work`` and ``spare`` see ``_work_space``.
     """
     m = points.shape[1]
-    n_features = parent.shape[0]
     largest = 0
     for group in range(first, last):
         size = offsets[group + 1] - offsets[group]
@@ -208,7 +150,7 @@ def _reduce_range(  # type: ignore[no-untyped-def]
     if largest == 0:
         return 0, 0
     tables = np.empty((m, order + 1, max(largest, TILE)))
-    order_of = np.empty(max(largest, 2 * n_features) + 1, np.int64)
+    order_of = np.empty(largest, np.int64)
     n_removed = 0
     n_missed = 0
     for group in range(first, last):
@@ -219,7 +161,7 @@ def _reduce_range(  # type: ignore[no-untyped-def]
         own = members[start : start + size]
         after = reduced[start - offsets[first] : start - offsets[first] + size]
         columns = np.empty((m, size))
-        _box(points, own, columns)
+        scale_to_box(points, own, columns)
         _reduce_one(
             columns, after, keep[group], parent, axis, power, tables,
             remove_at, pivot_tol, order_of, work, spare,
@@ -234,7 +176,7 @@ def _reduce_range(  # type: ignore[no-untyped-def]
                 gone += 1
         if gone == 0:
             continue
-        error = _moment_change(columns, before, after, tables, parent, axis, power, work)
+        error = moment_change(columns, before, after, tables, parent, axis, power, work)
         if error <= group_tol * mass:
             n_removed += gone
             for i in range(size):
@@ -243,91 +185,6 @@ def _reduce_range(  # type: ignore[no-untyped-def]
             missed[group] = True
             n_missed += 1
     return n_removed, n_missed
-
-
-def _repair(
-    points: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    own: NDArray[np.int64],
-    n_keep: int,
-    plan: ProductPlan,
-) -> int:
-    """Reduce a group that missed the tolerance again, with care.
-
-    The tableau is factorised anew after every few removals, in the end after each one, so that no
-    small pivot lives on in it, and the weights that are left are re-solved. Rare (nearly dependent
-    features, weights over many decades), so it is not worth a kernel.
-
-    Returns
-    -------
-    int
-        The number of weights that became 0; 0 if nothing helps: the group is then left as it was.
-    """
-    pivot_tol = pivot_tolerance(plan.n_moments)
-    columns = np.empty((points.shape[1], len(own)))
-    _box(points, own, columns)
-    features = legendre_features(np.ascontiguousarray(columns.T), plan)
-    before = weights[own]
-    allowed = group_tolerance(plan.n_moments) * before.sum()
-    for at_once in (len(own), max(1, plan.n_moments // 4), 1):
-        after = _remove_some_at_once(features, before, n_keep, at_once, pivot_tol)
-        error = np.abs(features @ (before - after)).max()
-        if not error <= allowed:
-            after = _resolved(features, before, after, pivot_tol)
-            error = np.abs(features @ (before - after)).max()
-        if error <= allowed:
-            weights[own] = after
-            return int(np.count_nonzero(after == 0.0))
-    return 0
-
-
-def _remove_some_at_once(
-    features: NDArray[np.float64],
-    before: NDArray[np.float64],
-    n_keep: int,
-    at_once: int,
-    pivot_tol: float,
-) -> NDArray[np.float64]:
-    """Return the weights after removals with a new factorisation for every ``at_once`` of them."""
-    after = before.copy()
-    while True:
-        alive = np.flatnonzero(after)
-        if len(alive) <= n_keep:
-            return after
-        alive_weights = after[alive]
-        removed = remove_points(
-            np.ascontiguousarray(features[:, alive]),
-            alive_weights,
-            min(at_once, len(alive) - n_keep),
-            pivot_tol,
-            np.empty(len(alive), np.int64),
-            np.empty(len(features) * len(alive)),
-        )
-        if removed == 0:
-            return after
-        after[alive] = alive_weights
-
-
-def _resolved(
-    features: NDArray[np.float64],
-    before: NDArray[np.float64],
-    after: NDArray[np.float64],
-    pivot_tol: float,
-) -> NDArray[np.float64]:
-    """Return the weights that are left re-solved for the moments, if they stay >= 0."""
-    kept = np.flatnonzero(after)
-    work = np.empty((len(features), len(kept) + 1))
-    work[:, :-1] = features[:, kept]
-    kept_weights = after[kept]
-    residual = features @ (before - after)
-    if not resolve_weights(
-        work, residual, kept_weights, pivot_tol, np.empty(len(kept) + 1, np.int64),
-        np.empty(work.size),
-    ):  # fmt: skip
-        return after
-    resolved = np.zeros_like(after)
-    resolved[kept] = kept_weights
-    return resolved
 
 
 _kept = threading.local()
@@ -432,12 +289,12 @@ def reduce_groups(
         first, last = bounds
         n_removed, n_missed = _run_kernels(points, weights, groups, bounds, plan, remove_at, missed)
         if n_missed == 0:
-            return int(n_removed)
+            return n_removed
         for group in np.flatnonzero(missed[first:last]) + first:
             own = groups.members[groups.offsets[group] : groups.offsets[group + 1]]
             n_keep = int(groups.keep[group])
-            n_removed += _repair(points, weights, own, n_keep, plan)
-        return int(n_removed)
+            n_removed += repair_group(points, weights, own, n_keep, plan)
+        return n_removed
 
     if len(groups) == 0:
         return 0

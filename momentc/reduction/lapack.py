@@ -1,4 +1,4 @@
-"""LAPACK's LU factorisation and triangular solve, callable from the compiled kernels.
+"""LAPACK's LU factorisation, BLAS's triangular solve and product, for the compiled kernels.
 
 SciPy exports the routines of its own LAPACK for callers outside of Python
 (``scipy.linalg.cython_lapack``). Their addresses are made known to the linker under a name, so

@@ -13,8 +13,9 @@ One step moves the weights along ``-v_i`` or ``+v_i`` to the first weight that r
 two ends the nearer is taken: less mass moves, and the moments of order k+1, which nothing holds,
 change less (measured: 0.6 to 0.95 of the error). If the point that leaves is the rest point
 itself, the tableau of the others stands. If it is a basis point, the rest point takes its place,
-which is one pivot of the simplex method. The pivots are kept, and applied to a row of the tableau
-when its turn comes, O(N) each.
+which is one pivot of the simplex method. The pivots are kept. The last few are applied to a row of
+the tableau when its turn comes, O(N) each; whenever there are BLOCK of them, they are applied to
+all rows that are left, by one matrix product.
 
 Cost of a group of g = 2N points: about 1.3 N^3 multiply-adds for the factorisation and 0.5 N^3 for
 the N removals, O(N^2) a point; the paper's way is O(N^3) a point.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from momentc.groups import Groups
 from momentc.moments.multi_index import ProductPlan, product_plan
 from momentc.reduction import groups as groups_module
+from momentc.reduction import repair as repair_module
 from momentc.reduction.groups import reduce_groups
 from momentc.reduction.tableau import remove_points
 from tests import oracle
@@ -150,7 +151,7 @@ Fault = Callable[[Array], None]
 def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
     """Let the elimination go wrong: what follows it is then all that protects the moments.
 
-    The module's kernels run as plain Python, so that they call a replacement.
+    The kernels of groups run as plain Python, so that they call a replacement.
     """
 
     def inject(fault: Fault) -> None:
@@ -167,7 +168,7 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
         def call_then_fail(_address: int, *arguments: Any) -> int:
             return remove_then_fail(*arguments)
 
-        monkeypatch.setattr(groups_module, "remove_points", remove_then_fail)
+        monkeypatch.setattr(repair_module, "remove_points", remove_then_fail)
         monkeypatch.setattr(groups_module, "call_remove_points", call_then_fail)
 
     return inject
@@ -236,12 +237,17 @@ def test_a_fault_beyond_repair_leaves_the_group_as_it_was(
     assert weights.tobytes() == before.tobytes()
 
 
+def set_tolerance(monkeypatch: pytest.MonkeyPatch, name: str, value: float) -> None:
+    for module in (groups_module, repair_module):
+        monkeypatch.setattr(module, name, lambda n_moments: value)
+
+
 @pytest.mark.parametrize("size", [20, 45, 200])
 def test_a_group_that_misses_its_tolerance_is_left_as_it_was(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No arithmetic in float64 holds 1e-40."""
-    monkeypatch.setattr(groups_module, "group_tolerance", lambda n_moments: 1e-40)
+    set_tolerance(monkeypatch, "group_tolerance", 1e-40)
     points, before, groups, plan = faulty_group(size)
     weights = before.copy()
     assert reduce_groups(points, weights, groups, plan) == 0
@@ -261,7 +267,7 @@ def test_null_vectors_that_are_none_change_no_moment(
     size: int, pivot: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pivots up to this size are taken for zero, so the null vectors are wrong by as much."""
-    monkeypatch.setattr(groups_module, "pivot_tolerance", lambda n_moments: pivot)
+    set_tolerance(monkeypatch, "pivot_tolerance", pivot)
     points, weights = flat(size), np.random.default_rng(6).uniform(0.1, 1.0, size)
     before = weights.copy()
     plan = product_plan(2, 3)
@@ -277,8 +283,8 @@ def test_wrong_null_vectors_do_change_moments_where_nobody_looks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The test above proves something only if the elimination alone would be wrong."""
-    monkeypatch.setattr(groups_module, "pivot_tolerance", lambda n_moments: 0.3)
-    monkeypatch.setattr(groups_module, "group_tolerance", lambda n_moments: 1.0)
+    set_tolerance(monkeypatch, "pivot_tolerance", 0.3)
+    set_tolerance(monkeypatch, "group_tolerance", 1.0)
     points, weights = flat(30), np.ones(30)
     plan = product_plan(2, 3)
     reduce_groups(points, weights, grouped(in_runs([30]), plan.n_moments), plan)
