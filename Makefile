@@ -39,7 +39,7 @@ test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest
 
 nightly: $(STAMP) ## kill, crash and resume a hundred times; compile from nothing
-	MOMENTC_KILLS=100 MOMENTC_NIGHTLY=1 $(BIN)/python -m pytest tests/cli/test_interruption.py tests/test_kernels.py --timeout 3600
+	MOMENTC_KILLS=100 MOMENTC_NIGHTLY=1 $(BIN)/python -m pytest tests/cli/test_interruption.py tests/cli/test_crashes.py tests/test_kernels.py --timeout 3600
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .

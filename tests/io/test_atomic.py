@@ -1,60 +1,23 @@
-"""Outputs are complete or absent, whatever the disk, the folder or another run does."""
+"""Outputs are complete or absent, whatever the disk or the folder does."""
 
 import errno
 import io
-import json
 import os
 import resource
-import signal
 import socket
 import stat
-import subprocess
-import sys
 import tempfile
-import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from momentc.errors import OutputError
-from momentc.io.atomic import output_lock, probe_output, write_bytes_atomic, write_text_atomic
+from momentc.io.atomic import probe_output, write_bytes_atomic, write_text_atomic
 
-OLD, NEW = b"the old content", b"the new content" * 1000
-
-
-def write_new(path: str, *, force: bool, inputs: Sequence[Path] = ()) -> None:
-    write_bytes_atomic(path, NEW, force=force, inputs=inputs)
-
-
-REFUSING: tuple[Callable[..., None], ...] = (probe_output, write_new)
-"""What is refused before the work must be refused after it too."""
-
-
-def here() -> list[str]:
-    """Names in the folder, hidden ones included."""
-    return sorted(path.name for path in Path().iterdir())
-
-
-def run(script: str, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run a piece of Python in another process."""
-    code = "from momentc.io.atomic import *\nfrom pathlib import Path\nimport os, sys, time\n"
-    command = [sys.executable, "-W", "error", "-c", code + textwrap.dedent(script), *arguments]
-    # The package is found as this process found it, whatever folder the test stands in.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, timeout=60, **options
-    )
-
-
-def gone_process() -> int:
-    """Return the number of a process that has ended."""
-    with subprocess.Popen([sys.executable, "-c", ""]) as process:
-        pass
-    return process.pid
+from .outputs import NEW, OLD, REFUSING, here, run
 
 
 def test_a_new_file() -> None:
@@ -382,208 +345,3 @@ def test_unusual_names_are_written(name: str) -> None:
         write_bytes_atomic(name, NEW, force=False)
     str(caught.value).encode()
     assert "\n" not in str(caught.value)
-
-
-def write_lock(**changes: object) -> None:
-    owner = {"host": socket.gethostname(), "pid": gone_process(), "time": "yesterday", **changes}
-    Path(".out.npz.lock").write_text(json.dumps(owner))
-
-
-def test_a_second_run_fails_early_and_names_the_first() -> None:
-    script = """
-    from momentc.io.atomic import *
-    with output_lock("out.npz"):
-        print("held", flush=True)
-        sys.stdin.read()
-    """
-    code = "import sys" + textwrap.dedent(script)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-    ) as first:
-        assert first.stdout is not None
-        assert first.stdout.readline() == b"held\n"
-        for action in REFUSING:
-            with pytest.raises(OutputError, match="is being written by another run") as caught:
-                action("out.npz", force=True)
-            assert f"process {first.pid} on {socket.gethostname()}, since 2" in str(caught.value)
-            assert ".out.npz.lock" in str(caught.value)
-        probe_output("other.npz", force=False)
-        first.communicate(b"")
-    write_bytes_atomic("out.npz", NEW, force=False)
-    assert here() == ["out.npz"]
-
-
-def test_a_lock_may_be_taken_again_by_its_owner() -> None:
-    with output_lock("out.npz"):
-        probe_output("out.npz", force=False)
-        write_bytes_atomic("out.npz", NEW, force=False)
-        assert here() == [".out.npz.lock", "out.npz"]
-        with output_lock("./out.npz"):
-            pass
-        assert here() == [".out.npz.lock", "out.npz"]
-    assert here() == ["out.npz"]
-
-
-def test_a_lock_is_released_by_an_error() -> None:
-    with pytest.raises(KeyboardInterrupt), output_lock("out.npz"):
-        raise KeyboardInterrupt
-    assert here() == []
-
-
-def test_another_thread_is_another_run() -> None:
-    caught: list[str] = []
-
-    def second() -> None:
-        try:
-            write_bytes_atomic("out.npz", NEW, force=False)
-        except OutputError as error:
-            caught.append(str(error))
-
-    with output_lock("out.npz"):
-        thread = threading.Thread(target=second)
-        thread.start()
-        thread.join()
-    assert caught == ["out.npz is being written by another thread"]
-
-
-def test_the_lock_of_a_dead_process_is_removed_and_told(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    gone = gone_process()
-    write_lock(pid=gone)
-    Path(f".out.npz.{gone}.partial").write_bytes(b"half")
-    Path(f".out.npz.more.{gone}.partial").write_bytes(b"of another output")
-    write_bytes_atomic("out.npz", NEW, force=False)
-    assert here() == [f".out.npz.more.{gone}.partial", "out.npz"]
-    assert any("removed the stale lock" in text for text in caplog.messages)
-    assert any("left behind by a run that was killed" in text for text in caplog.messages)
-
-
-def test_a_lock_of_an_earlier_process_with_our_number() -> None:
-    write_lock(pid=os.getpid())
-    write_bytes_atomic("out.npz", NEW, force=False)
-    assert here() == ["out.npz"]
-
-
-@pytest.mark.parametrize(
-    "changes", [{"host": "elsewhere"}, {"pid": 1}, {"pid": "x"}, {"pid": None}], ids=str
-)
-def test_a_lock_that_may_be_alive_is_respected(changes: dict[str, object]) -> None:
-    write_lock(**changes)
-    with pytest.raises(OutputError, match=r"If no such run exists, remove .*\.out\.npz\.lock"):
-        write_bytes_atomic("out.npz", NEW, force=False)
-    assert here() == [".out.npz.lock"]
-
-
-@pytest.mark.parametrize(
-    ("theirs", "ours", "gone"),
-    [
-        ({"job": "42", "restarts": 0}, {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "1"}, True),
-        ({"job": "42", "restarts": 1}, {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "1"}, False),
-        ({"job": "42", "restarts": 0}, {"SLURM_JOB_ID": "42"}, False),
-        ({"job": "41", "restarts": 0}, {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "1"}, False),
-        ({"job": "42"}, {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "1"}, False),
-        ({}, {"SLURM_JOB_ID": "42", "SLURM_RESTART_COUNT": "x"}, False),
-        ({"job": "42", "restarts": 0}, {}, False),
-    ],
-)
-def test_the_lock_of_a_job_that_was_requeued(
-    theirs: dict[str, Any],
-    ours: dict[str, str],
-    gone: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A node failed, and Slurm has begun the job again on another one."""
-    for name in ("SLURM_JOB_ID", "SLURM_RESTART_COUNT"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in ours.items():
-        monkeypatch.setenv(name, value)
-    write_lock(host="node17", **theirs)
-    if gone:
-        write_bytes_atomic("out.npz", NEW, force=False)
-        assert here() == ["out.npz"]
-        with output_lock("out.npz"):
-            assert json.loads(Path(".out.npz.lock").read_bytes())["restarts"] == 1
-    else:
-        with pytest.raises(OutputError, match="node17"):
-            write_bytes_atomic("out.npz", NEW, force=False)
-
-
-def test_a_lock_that_was_never_written_counts_for_a_minute(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Whoever made it was killed before it could say who it is."""
-    lock = Path(".out.npz.lock")
-    for age, content, counts in ((50, b"", True), (70, b"{", True), (70, b"", False)):
-        lock.write_bytes(content)
-        made = time.time() - age
-        os.utime(lock, (made, made))
-        if counts:
-            with pytest.raises(OutputError, match="If no such run exists"):
-                write_bytes_atomic("out.npz", NEW, force=False)
-    write_bytes_atomic("out.npz", NEW, force=False)
-    assert here() == ["out.npz"]
-    assert any("its process was killed" in text for text in caplog.messages)
-
-
-def test_a_lock_that_is_just_being_written_is_respected() -> None:
-    Path(".out.npz.lock").write_bytes(b"")
-    with pytest.raises(OutputError, match=r"is being written by another run. Wait for it"):
-        write_bytes_atomic("out.npz", NEW, force=False)
-
-
-CONTENDER = """
-content = sys.argv[1].encode() * 100_000
-n_done = 0
-end = time.time() + 1.5
-while time.time() < end:
-    try:
-        write_bytes_atomic("out.npz", content, force=True)
-        n_done += 1
-    except OutputError as error:
-        assert "being written by another run" in str(error), error
-print(n_done)
-"""
-
-
-def test_two_runs_never_mix_their_bytes() -> None:
-    code = "from momentc.io.atomic import *\nfrom momentc.errors import OutputError\n"
-    code += "import sys, time\n" + CONTENDER
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    runs = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, letter],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-        for letter in "ab"
-    ]
-    while any(process.poll() is None for process in runs):
-        if Path("out.npz").exists():
-            content = Path("out.npz").read_bytes()
-            assert content in {b"a" * 100_000, b"b" * 100_000}
-    for process in runs:
-        output, errors = process.communicate()
-        assert process.returncode == 0, errors.decode()
-        assert int(output) > 0
-    assert here() == ["out.npz"]
-
-
-def test_a_run_that_is_killed_leaves_the_old_file_and_can_be_repeated() -> None:
-    Path("out.npz").write_bytes(OLD)
-    script = """
-    import signal
-    def check(content):
-        os.kill(os.getpid(), signal.SIGKILL)
-    write_bytes_atomic("out.npz", bytes(1000), force=True, check=check)
-    """
-    assert run(script).returncode == -signal.SIGKILL
-    assert Path("out.npz").read_bytes() == OLD
-    assert len(here()) == 3  # the lock and a partial file
-    write_bytes_atomic("out.npz", NEW, force=True)
-    assert here() == ["out.npz"]

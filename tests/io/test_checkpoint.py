@@ -27,6 +27,8 @@ from momentc.io.checkpoint import (
     write_checkpoint,
 )
 
+from .outputs import here
+
 PATH = Path("run.checkpoint")
 HEAD = {"k": 4, "target": 200, "tol": 1e-10, "columns": [0, 1], "name": "größe\udce9.npy"}
 STATE = {"next_row": 12345, "counts": {"nan": 0}, "note": None, "rows": (1, 2)}
@@ -41,10 +43,6 @@ def arrays() -> dict[str, NDArray[Any]]:
         "one": np.array(2.5, np.float32),
         "flags": np.array([True, False]),
     }
-
-
-def here() -> list[str]:
-    return sorted(path.name for path in Path().iterdir())
 
 
 def test_what_goes_in_comes_out() -> None:

@@ -1,0 +1,159 @@
+"""A checkpoint that does not fit the run: other options, rows or version; damaged, or no file."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .conftest import Invoke
+from .large import require
+from .unfinished import hidden
+
+
+@pytest.fixture
+def begun(invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """A command of which a checkpoint is left."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(2).normal(size=(12_000, 2)))
+    command = (
+        "compress", "x.npy", "-k", "2", "-n", "60", "-M", "270M", "--effort", "low",
+        "--checkpoint-every", "0", "-T", "1", "-o", "out.npz",
+    )  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr("momentc.files.streamed.compress_stream", interrupted)
+        outcome = invoke(*command)
+    assert outcome.code == 130
+    assert "goes on from the checkpoint" in outcome.stderr
+    assert hidden(tmp_path) == [".out.npz.checkpoint"]
+    return command
+
+
+def interrupted(*_: Any, **__: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def changed(command: tuple[str, ...], option: str, value: str) -> list[str]:
+    words = list(command)
+    if option in words:
+        words[words.index(option) + 1] = value
+        return words
+    return [*words, option, value]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("-k", "3", "k = 2"),
+        ("-n", "70", "target = 60"),
+        ("--seed", "5", "seed = 0"),
+        ("--effort", "normal", 'effort = "low"'),
+        ("-M", "269500000", "stream = "),
+        ("--nan", "drop", 'nan = "error"'),
+        ("--columns", "1,0", "columns = [0, 1]"),
+        ("--shard", "1/2", "rows = [[0, 12000]]"),
+    ],
+)
+def test_other_options(
+    invoke: Invoke, begun: tuple[str, ...], tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    """Failure mode 44: exit code 8, what differs, and --restart, which then works."""
+    command = changed(begun, option, value)
+    outcome = invoke(*command)
+    assert (outcome.code, outcome.stdout) == (8, b"")
+    assert said in outcome.stderr
+    assert "--restart" in outcome.stderr
+    assert ".out.npz.checkpoint is for" in outcome.stderr
+    assert hidden(tmp_path) == [".out.npz.checkpoint"]
+    again = invoke(*command, "--restart", "-q")
+    assert (again.code, again.stderr) == (0, "")
+    assert hidden(tmp_path) == []
+
+
+def test_another_input(invoke: Invoke, begun: tuple[str, ...], tmp_path: Path) -> None:
+    """Other rows under the same name, or only another time: the rows may have changed."""
+    path = tmp_path / "x.npy"
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+    outcome = invoke(*begun)
+    assert outcome.code == 8
+    assert "is for files = " in outcome.stderr
+    rows = np.load(path)
+    rows[:, 1] += 1.0
+    np.save(path, rows)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    outcome = invoke(*begun)
+    assert outcome.code == 8
+    assert "sample = " in outcome.stderr
+    assert invoke(*begun, "--restart", "-q").code == 0
+    require(tmp_path / "out.npz", rows, 2, 60)
+
+
+def test_another_version(
+    invoke: Invoke, begun: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("momentc.files.parts.__version__", "99.0")
+        outcome = invoke(*begun)
+    assert outcome.code == 8
+    assert '"99.0"' in outcome.stderr
+    assert "momentc = " in outcome.stderr
+    assert invoke(*begun, "-q").code == 0
+
+
+@pytest.mark.parametrize("harm", ["flipped", "cut", "emptied", "replaced"])
+def test_a_damaged_checkpoint(
+    invoke: Invoke, begun: tuple[str, ...], tmp_path: Path, harm: str
+) -> None:
+    path = tmp_path / ".out.npz.checkpoint"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(
+        {
+            "flipped": bytes(content),
+            "cut": bytes(content[: len(content) // 2]),
+            "emptied": b"",
+            "replaced": b"something else altogether",
+        }[harm]
+    )
+    outcome = invoke(*begun)
+    assert (outcome.code, outcome.stdout) == (8, b"")
+    assert ".out.npz.checkpoint is damaged" in outcome.stderr
+    assert "--restart" in outcome.stderr
+    assert invoke(*begun, "--restart", "-q").code == 0
+    assert hidden(tmp_path) == []
+
+
+def test_a_checkpoint_that_more_memory_makes_needless(
+    invoke: Invoke, begun: tuple[str, ...], tmp_path: Path
+) -> None:
+    """All rows fit now: the run does not stream, and leaves nothing of the one before."""
+    outcome = invoke(*changed(begun, "-M", "2G"), "-q")
+    assert (outcome.code, outcome.stderr) == (0, "")
+    assert hidden(tmp_path) == []
+
+
+def test_an_interruption_after_restart_says_what_goes_on(
+    invoke: Invoke, begun: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The very same command would begin anew."""
+    with monkeypatch.context() as patch:
+        patch.setattr("momentc.files.streamed.compress_stream", interrupted)
+        outcome = invoke(*begun, "--restart")
+    assert outcome.code == 130
+    assert "; the same command without --restart goes on from the checkpoint" in outcome.stderr
+    assert invoke(*begun, "-q").code == 0
+
+
+def test_a_folder_in_the_place_of_the_checkpoint(
+    invoke: Invoke, begun: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Nothing that is not a checkpoint is removed."""
+    path = tmp_path / ".out.npz.checkpoint"
+    path.unlink()
+    path.mkdir()
+    outcome = invoke(*begun)
+    assert outcome.code == 8
+    assert "it is not a file" in outcome.stderr
+    assert invoke(*begun, "--restart").code == 6
+    assert path.is_dir()
