@@ -99,8 +99,10 @@ def peel(
     while n_alive > n_moments and basis.shape[1] > 0:
         vector = basis @ random.standard_normal(basis.shape[1])
         n_alive -= _step(mass, vector)
-        for gone in np.flatnonzero((mass == 0.0) & (np.abs(basis).max(axis=1, initial=0.0) > 0.0)):
-            basis = _without(basis, int(gone))
+        # Where several vanish together, turning away from one may leave nothing of another.
+        for gone in np.flatnonzero(mass == 0.0):
+            if np.any(basis[gone]):
+                basis = _without(basis, int(gone))
     weights[members] = mass
 
 

@@ -61,6 +61,16 @@ def test_peeling_leaves_no_more_than_the_moments() -> None:
     assert np.all(weights[:5] == 1.0)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_points_that_vanish_together(seed: int) -> None:
+    """The null vector of three points on a line is (1, -2, 1): either the middle goes, or both."""
+    points, weights = np.array([[-1.0], [0.0], [1.0]]), np.ones(3)
+    peel(points, weights, np.arange(3), product_plan(1, 1), np.random.default_rng(seed))
+    assert np.count_nonzero(weights) <= 2
+    assert weights[0] == pytest.approx(weights[2], abs=1e-15)
+    assert weights.sum() == pytest.approx(3.0)
+
+
 def test_the_null_space_is_one() -> None:
     points = np.random.default_rng(5).uniform(-1, 1, (25, 2))
     features = own_box_features(points, product_plan(2, 3))
