@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,25 +75,27 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
 @pytest.fixture
 def shell(tmp_path: Path) -> Callable[..., Outcome]:
     """Run a command as a process of its own, inside an empty folder."""
+    return partial(run_in_shell, tmp_path)
 
-    def run(
-        *args: str | Path,
-        stdin: bytes = b"",
-        env: dict[str, str] | None = None,
-        command: Sequence[str] | None = None,
-    ) -> Outcome:
-        done = subprocess.run(
-            [*(command or momentc_command()), *(str(arg) for arg in args)],
-            input=stdin,
-            capture_output=True,
-            cwd=tmp_path,
-            env=os.environ | {"PYTHONWARNINGS": "error::ResourceWarning"} if env is None else env,
-            timeout=60,
-            check=False,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr.decode())
 
-    return run
+def run_in_shell(
+    folder: Path,
+    *args: str | Path,
+    stdin: bytes = b"",
+    env: dict[str, str] | None = None,
+    command: Sequence[str] | None = None,
+) -> Outcome:
+    """Run a command as a process of its own, inside a folder."""
+    done = subprocess.run(
+        [*(command or momentc_command()), *(str(arg) for arg in args)],
+        input=stdin,
+        capture_output=True,
+        cwd=folder,
+        env=os.environ | {"PYTHONWARNINGS": "error::ResourceWarning"} if env is None else env,
+        timeout=60,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout, done.stderr.decode())
 
 
 def momentc_command() -> list[str]:
