@@ -31,13 +31,13 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Command, bytes, floa
         folder, "x.npy", "-k", "3", "-n", "400", "-M", "275M", "-T", "1",
         "--checkpoint-every", "0.1",
     )  # fmt: skip
-    command.finish()  # compiles, if need be
-    expected = command.finish()
+    expected = command.finish()  # compiles, if need be
     with command.start() as process:
         command.wait_for_lock(process)
         began = time.monotonic()
         process.wait(PATIENCE)
         seconds = time.monotonic() - began
+    assert command.output.read_bytes() == expected
     require(command.output, rows, 3, 400)
     return command, expected, seconds
 
