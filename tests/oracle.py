@@ -7,6 +7,7 @@ fractions without any rounding. A test compares them with what momentc promises.
 
 import itertools
 import math
+import operator
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -36,16 +37,21 @@ def monomials(n_variables: int, order: int) -> list[Exponents]:
     return sorted((a for a in candidates if sum(a) <= order), key=sum)
 
 
-def _integers(values: Iterable[Fraction]) -> tuple[list[int], Fraction]:
+def _integers(values: Iterable[float | Fraction]) -> tuple[list[int], Fraction]:
     """Return integers and the unit by which they must be multiplied."""
-    fractions = list(values)
-    denominator = math.lcm(*(value.denominator for value in fractions))
-    return [int(value * denominator) for value in fractions], Fraction(1, denominator)
+    ratios = [value.as_integer_ratio() for value in values]
+    denominator = math.lcm(*(below for _, below in ratios))
+    return [above * (denominator // below) for above, below in ratios], Fraction(1, denominator)
+
+
+def _numbers(values: ArrayLike) -> list[float]:
+    # Their ratios are exact; numpy's scalars of other types go through Python's own numbers.
+    numbers: list[float] = np.asarray(values).tolist()
+    return numbers
 
 
 def _fractions(values: ArrayLike) -> list[Fraction]:
-    # Fraction(float) is exact; numpy's scalars of other types go through Python's own numbers.
-    return [Fraction(value) for value in np.asarray(values).tolist()]
+    return [Fraction(value) for value in _numbers(values)]
 
 
 @dataclass(frozen=True)
@@ -67,14 +73,16 @@ def exact_frame(points: NDArray[Any], weights: ArrayLike) -> ExactFrame:
     The centre is the weighted mean, rounded to float64 (a short number keeps the integers short),
     the scale the largest deviation from it, or 1 where there is none.
     """
-    shares = _fractions(weights)
+    shares, _ = _integers(_numbers(weights))
     mass = sum(shares)
     center, scale = [], []
     for column in np.asarray(points).T:
-        values = _fractions(column)
-        mean = Fraction(float(sum(map(lambda c, x: c * x, shares, values)) / mass))
+        integers, unit = _integers(_numbers(column))
+        mean = Fraction(float(unit * sum(map(operator.mul, shares, integers)) / mass))
         center.append(mean)
-        scale.append(max(abs(value - mean) for value in values) or Fraction(1))
+        # The number that deviates most is the least or the greatest.
+        ends = (unit * min(integers), unit * max(integers))
+        scale.append(max(abs(end - mean) for end in ends) or Fraction(1))
     return ExactFrame(tuple(center), tuple(scale))
 
 
@@ -97,11 +105,11 @@ def moments(
     """Return ``sum_j c_j y_j^a`` for all |a| <= order, in the user's coordinates or a frame."""
     rows = np.asarray(points)
     frame = frame or identity(rows.shape[1])
-    shares, mass_unit = _integers(_fractions(weights))
+    shares, mass_unit = _integers(_numbers(weights))
     columns, units = [], []
     for column, center, scale in zip(rows.T, frame.center, frame.scale, strict=True):
-        integers, unit = _integers(value - center for value in _fractions(column))
-        columns.append(np.array(integers, dtype=object))
+        (origin, *integers), unit = _integers([center, *_numbers(column)])
+        columns.append(np.array([value - origin for value in integers], dtype=object))
         units.append(unit / scale)
     start = np.array(shares, dtype=object)
     result = {}

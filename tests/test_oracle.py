@@ -21,6 +21,9 @@ def test_the_frame_is_the_mean_and_the_largest_deviation() -> None:
     frame = oracle.exact_frame(POINTS, np.array([3.0, 0.0, 1.0]))
     assert frame == oracle.ExactFrame((Fraction(2), Fraction(1)), (Fraction(3), Fraction(3)))
     assert set(oracle.exact_frame(POINTS[:1], WEIGHTS[:1]).scale) == {1}
+    frame = oracle.exact_frame(POINTS / -8.0, np.array([3.0, 0.0, 1.0]))
+    assert frame.center == (Fraction(-1, 4), Fraction(-1, 8))
+    assert frame.scale == (Fraction(3, 8), Fraction(3, 8))
 
 
 def test_moments_in_the_frame() -> None:
