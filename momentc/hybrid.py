@@ -13,6 +13,7 @@ r^(k+1) grows as the support shrinks: nearly all of the error is made at the end
 the smallest groups. Where each stage stops is measured; see ``docs/algorithm.md``.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import numba as nb
@@ -57,6 +58,7 @@ def reduce_support(
     n_threads: int = 1,
     map_function: MapFunction = map,
     progress: ProgressCallback | None = None,
+    on_source: Callable[[NDArray[np.int64]], None] | None = None,
 ) -> NDArray[np.int64]:
     """Bring weights to 0 until at most ``target`` points have one, and keep the moments.
 
@@ -79,6 +81,9 @@ def reduce_support(
         The result does not depend on them.
     progress : callable, optional
         Called after each round with (stage, points removed, points to remove).
+    on_source : callable, optional
+        Called once, before the rounds, with the points that have a weight then: some times the
+        target, so that they stand for all.
 
     Returns
     -------
@@ -123,6 +128,8 @@ def reduce_support(
         n_groups = max(1, CELLS_UNTIL * target // n_moments)
         groups = kmeans(len(alive) / n_groups)
         apply("cells", most_compact(points, groups, len(alive) - limit))
+    if on_source is not None:
+        on_source(alive)
 
     while len(alive) > 1.05 * limit:
         # As large as brings the support to the limit at once, within what is compact enough.

@@ -22,6 +22,7 @@ from momentc.moments.frame import fit_frame
 from momentc.moments.multi_index import product_plan
 from momentc.reduction.compiled_apart import remove_points_address
 from momentc.reduction.groups import compile_groups
+from momentc.reduction.kernel_weights import kernel_matrix, kernel_sums
 
 __all__ = ["compile_side_by_side"]
 
@@ -69,6 +70,8 @@ def _compile_the_clustering_and_moments() -> None:
     for basis in BASES:
         accumulate_moments(local, weights, ORDER, basis)
     legendre_features(local, plan)
+    kernel_sums(local, local, weights, 1)
+    kernel_matrix(local, 1)
     alive = np.arange(POINTS)
     for columns in (local, np.ascontiguousarray(local[:, :1])):
         SmallestGroups(columns, alive, 1, plan.n_moments, seed).next(weights, 1)

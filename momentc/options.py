@@ -30,8 +30,8 @@ class CompressOptions:
     tolerance : float
         Largest accepted moment error in the frame.
     effort : {'low', 'normal', 'high'}
-        How much time to spend on keeping higher orders than k, which lowers the error of every
-        smooth function. 'low' keeps k alone.
+        How much time to spend on functions that are no moments up to k: on higher orders, and
+        on the freedom that the moments leave the weights. 'low' keeps k alone.
     """
 
     k: int = 5

@@ -5,9 +5,10 @@ the weights, compare the moments.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,17 +25,29 @@ from momentc.moments.change_frame import change_frame
 from momentc.moments.discrepancy import error_by_order, relative_error_by_order
 from momentc.moments.features import legendre_features
 from momentc.moments.frame import Frame, fit_frame, widened
-from momentc.moments.multi_index import n_moments
-from momentc.moments.request import check_request, compared_order, working_order
-from momentc.options import CompressOptions
+from momentc.moments.multi_index import n_moments, product_plan
+from momentc.moments.request import (
+    check_request,
+    compared_order,
+    matches_surplus,
+    surplus_bytes,
+    surplus_orders,
+    working_order,
+    working_orders,
+)
+from momentc.options import CompressOptions, Effort
 from momentc.progress import ProgressCallback
 from momentc.reduction.matching import least_change
 from momentc.streaming.stream import CellStream
-from momentc.surplus import match_surplus
+from momentc.surplus import Judge, match_surplus, preference
+from momentc.tolerances import group_tolerance
 from momentc.weighted import WeightedSet, weight_exponent
 
 __all__ = ["Compression", "certify", "check_request", "compress_points", "compress_stream"]
 
+
+# One part in so many of the memory of a stream may be taken by surplus matching.
+MATCHING_SHARE: Final = 2
 
 # Rows of a stream may lie outside of the box of its sample by this factor before their moments are
 # carried over to the frame of all rows.
@@ -104,12 +117,16 @@ def compress_points(
         if len(rows) <= options.target:
             kept, kept_weights, order = np.arange(len(rows)), merged, options.k
         else:
-            order = working_order(options.k, frame.rank, options.target, options.effort)
+            orders = working_orders(options.k, frame.rank, options.target, options.effort)
+            highest = max(orders)
+            if matches_surplus(frame.rank, options.target, options.effort):
+                highest = max([highest, *surplus_orders(highest, frame.rank, options.target)])
             with watch.stage("moments"):
-                wanted = accumulate_moments(local, merged, order, "legendre", map_function)
+                wanted = accumulate_moments(local, merged, highest, "legendre", map_function)
             kept, kept_weights, order = _reduce(
-                local, merged, wanted, options, n_threads, map_function, progress, watch
-            )
+                local, merged, wanted, orders, options.effort, options, n_threads, map_function,
+                progress, watch,
+            )  # fmt: skip
         with watch.stage("certificate"):
             # From the rows as they came, not from the merged ones: the certificate checks every
             # step in between.
@@ -214,8 +231,9 @@ def compress_stream(
         kept, kept_weights = np.arange(len(rows)), merged
     else:
         kept, kept_weights, order = _reduce(
-            local, merged, moments.up_to(order), options, n_threads, map_function, progress, watch
-        )
+            local, merged, moments, [order], _affordable_effort(stream, options), options,
+            n_threads, map_function, progress, watch,
+        )  # fmt: skip
     with watch.stage("certificate"):
         after = accumulate_moments(local[kept], kept_weights, moments.plan.order, "legendre")
         error = error_by_order(moments, after, coordinates, frame)
@@ -254,43 +272,109 @@ def _in_units(moments: Moments, exponent: int) -> Moments:
     )
 
 
+def _affordable_effort(stream: CellStream, options: CompressOptions) -> Effort:
+    """Return the effort of surplus matching that the memory of a stream allows."""
+    needed = surplus_bytes(stream.setting.frame.rank, options.target, options.effort)
+    return options.effort if MATCHING_SHARE * needed <= stream.plan.memory else "low"
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """Points to keep, with weights that match the moments up to an order.
+
+    Parameters
+    ----------
+    kept : (s,) int64 ndarray
+        Positions.
+    weights : (s,) float64 ndarray
+    order : int
+    reduced : bool
+        The weights are as the reductions left them: exact but for the last digits.
+    """
+
+    kept: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    order: int
+    reduced: bool
+
+
 def _reduce(
     local: NDArray[np.float64],
     weights: NDArray[np.float64],
     wanted: Moments,
+    orders: Sequence[int],
+    effort: Effort,
     options: CompressOptions,
     n_threads: int,
     map_function: MapFunction,
     progress: ProgressCallback | None,
     watch: _Stopwatch,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
-    """Return the positions that are kept, their weights, and the order K that they match.
+    """Return the positions that are kept, their weights, and the order that they match.
 
-    ``wanted`` are the moments to keep, Legendre products in the coordinates of ``local``.
+    The reductions keep the moments up to each of ``orders``, and the better result is taken.
+    ``wanted`` are the moments of all points up to the highest that may be matched, Legendre
+    products in the coordinates of ``local``. ``effort`` says how far surplus matching goes.
     """
-    order = wanted.plan.order
-    reduced = weights.copy()
-    with watch.stage("reduction"):
-        kept = reduce_support(
-            local, reduced, options.target, wanted.plan, options.seed,
-            n_threads=n_threads, map_function=map_function, progress=progress,
-        )  # fmt: skip
-    with watch.stage("final solve"):
-        kept_weights = _correct(local[kept], reduced[kept], wanted)
-    if options.effort == "high":
+    m = local.shape[1]
+    matched = matches_surplus(m, options.target, effort)
+    answers: list[_Answer] = []
+    judge: Judge | None = None
+
+    def answer(order: int) -> None:
+        """Reduce at an order, and match what is free then."""
+        nonlocal judge
+        reduced = weights.copy()
+        source, source_weights = local, weights
+
+        def keep_source(alive: NDArray[np.int64]) -> None:
+            nonlocal source, source_weights
+            if matched and len(alive) < len(local):
+                source, source_weights = local[alive], reduced[alive]
+
+        with watch.stage("reduction"):
+            kept = reduce_support(
+                local, reduced, options.target, product_plan(m, order), options.seed,
+                n_threads=n_threads, map_function=map_function, progress=progress,
+                on_source=keep_source,
+            )  # fmt: skip
+        answers.append(_Answer(kept, reduced[kept], order, reduced=True))
+        if matched:
+            with watch.stage("surplus matching"):
+                found = match_surplus(
+                    source, source_weights, local[kept], reduced[kept], wanted, order, map_function
+                )
+                answers.extend(_Answer(kept, more, high, reduced=False) for high, more in found)
+                if judge is None:
+                    # What came from other orders is compared by all points: the source of one
+                    # order errs beyond it.
+                    everything = (local, weights) if len(orders) > 1 else (source, source_weights)
+                    judge = Judge(*everything, options.seed)
+
+    for order in orders:
+        answer(order)
+    if judge is not None:
         with watch.stage("surplus matching"):
-            order, kept_weights = match_surplus(
-                local, weights, kept, kept_weights, order, options.seed, map_function
-            )
-            # A larger change leaves more rounding behind in the orders that were matched already.
-            kept_weights = _correct(local[kept], kept_weights, wanted)
-    return kept, kept_weights, order
+            errors = np.array([judge.errors(local[it.kept], it.weights) for it in answers])
+            ranking = preference(errors, [it.reduced for it in answers])
+            answers = [answers[place] for place in ranking]
+    with watch.stage("final solve"):
+        for best in answers:
+            asked = wanted.up_to(best.order)
+            corrected, miss = _correct(local[best.kept], best.weights, asked)
+            exact = miss <= group_tolerance(asked.plan.n_moments) * wanted.mass
+            if exact or best.reduced:
+                break
+    return best.kept, corrected, best.order
 
 
 def _correct(
     local: NDArray[np.float64], weights: NDArray[np.float64], wanted: Moments
-) -> NDArray[np.float64]:
-    """Return the weights corrected against the input's moments, if that lowers the error."""
+) -> tuple[NDArray[np.float64], float]:
+    """Return the weights corrected against the input's moments, and the error that is left.
+
+    As they were, where that does not lower it.
+    """
     features = legendre_features(local, wanted.plan)
 
     def residual(candidate: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -298,10 +382,13 @@ def _correct(
         return wanted.missing_in(have)
 
     miss = residual(weights)
+    before = float(np.abs(miss).max())
     corrected = weights * (1.0 + least_change(features, weights, miss))
-    if np.all(corrected > 0.0) and np.abs(residual(corrected)).max() < np.abs(miss).max():
-        return corrected
-    return weights
+    if np.all(corrected > 0.0):
+        after = float(np.abs(residual(corrected)).max())
+        if after < before:
+            return corrected, after
+    return weights, before
 
 
 def _notes(frame: Frame, n_points: int, n_rows: int, target: int, copied: bool) -> tuple[str, ...]:

@@ -6,7 +6,15 @@ No other module holds a numerical threshold of its own.
 import math
 from typing import Final
 
-__all__ = ["EPS", "dependence_tolerance", "gram_cutoff", "group_tolerance", "pivot_tolerance"]
+__all__ = [
+    "EPS",
+    "KERNEL_DEPENDENCE",
+    "dependence_tolerance",
+    "gram_cutoff",
+    "group_tolerance",
+    "kernel_ridge",
+    "pivot_tolerance",
+]
 
 EPS: Final = 2.0**-52
 
@@ -49,3 +57,20 @@ def gram_cutoff(n_moments: int) -> float:
     corrected; they are those in which the features cannot move the moments anyway.
     """
     return 4.0 * n_moments * EPS
+
+
+KERNEL_DEPENDENCE: Final = 2.0**-36
+"""Relative size below which a feature is dependent on others over the points of a kernel matrix.
+
+Of a singular value, and of a pivot of equations scaled to unit length: solutions may lose two
+thirds of the digits to what is kept, which the final solve brings back.
+"""
+
+
+def kernel_ridge(n_points: int) -> float:
+    """Return what is added to the diagonal of a kernel matrix of entries of about 1 in the mean.
+
+    ``8 n eps``: the norm of the matrix is about n, and below n eps its eigenvalues are rounding,
+    of either sign. Directions as small as that change the discrepancy by nothing that counts.
+    """
+    return 8.0 * n_points * EPS

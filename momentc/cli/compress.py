@@ -79,8 +79,8 @@ def compress(
         typer.Option(
             "--effort",
             metavar="WORD",
-            help="low, normal or high: how much time to spend on keeping orders above K too, "
-            "which lowers the error of every smooth function. low keeps K alone.",
+            help="low, normal or high: how much time to spend on functions that are no moments up "
+            "to K. low keeps K alone.",
         ),
     ] = "normal",
     tolerance: opt.Tolerance = 1e-10,

@@ -121,7 +121,7 @@ Effort = Annotated[
     typer.Option(
         "--effort",
         metavar="WORD",
-        help="low, normal or high: how much time momentc spends on keeping orders above K too.",
+        help="low, normal or high: how much time momentc spends on more than the moments up to K.",
     ),
 ]
 Plot = Annotated[

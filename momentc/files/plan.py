@@ -11,7 +11,7 @@ from momentc.files.jobs import CompressJob
 from momentc.files.names import is_file_name, output_of, report_of
 from momentc.files.parts import shard_rows
 from momentc.files.ranges import RANGE_ROWS, cut_ranges
-from momentc.moments.request import working_order
+from momentc.moments.request import surplus_bytes, working_order
 from momentc.streaming.plan import StreamPlan, plan_stream
 
 if TYPE_CHECKING:
@@ -270,6 +270,7 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
     budget = job.memory or (WORKER_MEMORY if in_ranges else default_memory())
     rows = (0, source.n_rows) if job.shard is None else shard_rows(source.n_rows, job.shard)
     needed = needed_memory(source, n_columns, largest)
+    needed += surplus_bytes(n_columns, target, job.options.effort)
     row_bytes = source.n_columns * source.dtype.itemsize
     # Wide rows of which few columns count are read again at the end.
     carries = source.sequential_only or row_bytes <= MOST_CARRIED * 8 * n_columns

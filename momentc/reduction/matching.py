@@ -10,20 +10,16 @@ so the weights are multiplied by 1 + a polynomial: near points change alike, and
 negative while |z| < 1. In survey statistics this is known as calibration (Deville and Sarndal
 1992).
 
-Used for the last digits (:func:`least_change`), where rho is the rounding of all reductions
-together, and for surplus matching (:func:`matched_further`), where rho holds higher orders too.
+rho is the rounding of all reductions together.
 """
-
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh, lapack, solve_triangular
+from scipy.linalg import eigh, lapack
 
-from momentc.moments.multi_index import ProductPlan
 from momentc.tolerances import gram_cutoff
 
-__all__ = ["least_change", "matched_further"]
+__all__ = ["least_change"]
 
 
 def least_change(
@@ -44,54 +40,16 @@ def least_change(
     (s,) float64 ndarray
         The part of the residual outside the range of the features cannot be met and is left.
     """
-    values, vectors = eigh((features * weights) @ features.T, check_finite=False)
-    usable = values > gram_cutoff(len(values)) * values[-1]
+    gram = (features * weights) @ features.T
+    cutoff = gram_cutoff(len(gram))
+    factor, order, rank, _ = lapack.dpstrf(gram, lower=1, tol=cutoff * np.diag(gram).max())
+    if rank == len(gram):
+        order -= 1
+        multipliers = np.empty(rank)
+        multipliers[order] = lapack.dpotrs(factor, residual[order], lower=1)[0]
+        return np.asarray(multipliers @ features)
+    # Some directions cannot be moved: only the eigenvectors, ten times the work, tell them apart.
+    values, vectors = eigh(gram, check_finite=False)
+    usable = values > cutoff * values[-1]
     inverse = np.where(usable, 1.0 / np.where(usable, values, 1.0), 0.0)
     return np.asarray((vectors @ (inverse * (vectors.T @ residual))) @ features)
-
-
-def matched_further(
-    features: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    residual: NDArray[np.float64],
-    plan: ProductPlan,
-    first_order: int,
-    least_ratio: float,
-) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Yield (order, weights) that match the moments up to each order from ``first_order`` on.
-
-    One Cholesky factorisation serves all orders, because the features are listed by degree: that
-    of a leading block is a leading block of the whole.
-
-    Parameters
-    ----------
-    features : (N, s) float64 ndarray
-        Up to the order of ``plan``.
-    weights : (s,) float64 ndarray
-        > 0.
-    residual : (N,) float64 ndarray
-        Wanted moments less those of the weights.
-    plan : ProductPlan
-    first_order : int
-    least_ratio : float
-        Stop before a weight falls below this part of its value.
-    """
-    gram = (features * weights) @ features.T
-    lower, info = lapack.dpotrf(gram, lower=1)
-    # Where the features depend on each other over these points a pivot is zero but for rounding:
-    # the orders below it are still good, those above cannot be matched.
-    factored = len(gram) if info == 0 else info - 1
-    pivots = np.diag(lower)[:factored] ** 2
-    vanishing = np.flatnonzero(pivots <= gram_cutoff(len(gram)) * np.diag(gram)[:factored])
-    definite = int(vanishing[0]) if len(vanishing) else factored
-    for order in range(first_order, plan.order + 1):
-        count = int(plan.first[order + 1])
-        if count > definite:
-            return
-        block = lower[:count, :count]
-        half = solve_triangular(block, residual[:count], lower=True, check_finite=False)
-        solved = solve_triangular(block, half, lower=True, trans="T", check_finite=False)
-        ratio = 1.0 + solved @ features[:count]
-        if not ratio.min() >= least_ratio:
-            return
-        yield order, weights * ratio

@@ -129,6 +129,7 @@ class CellStream:
 
     def __init__(self, setting: Setting, plan: StreamPlan, n_raw: int) -> None:
         self.setting = setting
+        self.plan = plan
         products = product_plan(setting.frame.rank, setting.order)
         n_cells = setting.router.n_cells
         self._store = CellStore(

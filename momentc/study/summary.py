@@ -20,9 +20,9 @@ _SETTING = ("source", "m", "d", "method", "k", "target")
 def means(records: Iterable[Record]) -> list[Record]:
     """Return one row for each setting, averaged over its trials, by m, d, target, method, k.
 
-    Keys: those of a cell without the trial; ``trials``; ``kept_order``; ``seconds``, the mean;
-    ``moment_error``, the largest of a matched order; ``errors`` by family with the means of
-    ``rms`` and ``mean_abs`` and the standard deviation ``std`` of the latter over the trials.
+    Keys: those of a cell without the trial; ``trials``; ``kept_order``, the least; ``seconds``,
+    the mean; ``moment_error``, the largest of a matched order; ``errors`` by family with the means
+    of ``rms`` and ``mean_abs`` and the standard deviation ``std`` of the latter over the trials.
     """
     groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     for record in records:
@@ -32,10 +32,11 @@ def means(records: Iterable[Record]) -> list[Record]:
     for setting, group in groups.items():
         row = dict(zip(_SETTING, setting, strict=True))
         matched = [record["moment_error"][: record["k"] + 1] for record in group]
+        orders = [record["kept_order"] for record in group if record["kept_order"] is not None]
         row |= {
             "trials": len(group),
             "n_kept": max(record["n_kept"] for record in group),
-            "kept_order": group[0]["kept_order"],
+            "kept_order": min(orders) if orders else None,
             "seconds": _mean(record["seconds"] for record in group),
             "moment_error": max(max(values) for values in matched),
             "errors": {

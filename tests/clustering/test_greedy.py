@@ -90,7 +90,7 @@ def test_small_groups_come_first(m: int) -> None:
     points = np.concatenate([rng.normal(size=(200, m)), 5.0 + 1e-3 * rng.normal(size=(200, m))])
     groups = SmallestGroups(points, np.arange(400), 1, 9, seed()).next(np.ones(400), 5)
     assert groups is not None
-    assert len(groups) == 5
+    assert 1 <= len(groups) <= 5
     assert np.all(groups.members >= 200)
 
 
@@ -124,3 +124,18 @@ def test_the_seed_chooses_and_threads_do_not(m: int) -> None:
 
     assert members(1, 1) == members(1, 2) == members(1, 4)
     assert members(1, 1) != members(2, 1)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3])
+def test_no_group_reaches_to_the_next_cluster_before_it_must(m: int) -> None:
+    """Twenty clusters far apart, of which most have no group left inside: the others go first."""
+    rng = np.random.default_rng(m)
+    centres = 100.0 * np.arange(20.0)
+    sizes = np.where(np.arange(20) < 3, 40, 8)
+    cluster = np.repeat(np.arange(20), sizes)
+    points = rng.uniform(size=(len(cluster), m))
+    points[:, 0] += centres[cluster]
+    weights = np.ones(len(points))
+    groups = SmallestGroups(points, np.arange(len(points)), 1, 10, seed()).next(weights, 100)
+    assert groups is not None
+    assert all(len(set(cluster[part])) == 1 for part in parts(groups))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -108,8 +109,10 @@ def test_narrow_networks_come_from_the_wide_one() -> None:
 def test_a_compressed_network_follows_the_wide_one() -> None:
     full, compressed, random = perform("fig4", panel="b")
     assert full["test"][-1] < full["test"][0]
-    near = abs(compressed["test"][-1] - full["test"][-1])
-    assert near < abs(random["test"][-1] - full["test"][-1])
+    # From the first step on: in the end all three have learned the same.
+    wide = np.array(full["test"])
+    near, far = (np.abs(np.array(run["test"]) - wide).mean() for run in (compressed, random))
+    assert near < 0.7 * far
 
 
 def test_uncompressed_sizes_are_the_full_curve() -> None:

@@ -1,12 +1,12 @@
-"""The least change of the weights that corrects their moments, and the orders beyond."""
+"""The least change of the weights that corrects their moments."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from momentc.moments.features import legendre_features
-from momentc.moments.multi_index import ProductPlan, product_plan
-from momentc.reduction.matching import least_change, matched_further
+from momentc.moments.multi_index import product_plan
+from momentc.reduction.matching import least_change
 
 Array = NDArray[np.float64]
 
@@ -66,63 +66,3 @@ def test_weights_of_many_sizes(features: Array) -> None:
     residual = features @ (weights * 1e-8)
     change = least_change(features, weights, residual)
     assert features @ (weights * change) == pytest.approx(residual, rel=1e-9, abs=1e-19)
-
-
-def further(
-    points: Array, weights: Array, size: float, least_ratio: float = 0.2, highest: int = 8
-) -> tuple[list[tuple[int, Array]], Array, Array, ProductPlan]:
-    """Ask for orders 3 and up, whose residual has this relative size; orders 0 .. 2 agree."""
-    plan = product_plan(points.shape[1], highest)
-    features = legendre_features(points, plan)
-    residual = size * weights.sum() * np.random.default_rng(37).normal(size=plan.n_moments)
-    residual[: plan.first[3]] = 0.0
-    found = [*matched_further(features, weights, residual, plan, 3, least_ratio)]
-    return found, features, residual, plan
-
-
-def test_each_order_is_matched_with_all_below(points: Array, weights: Array) -> None:
-    found, features, residual, plan = further(points, weights, 1e-4)
-    assert [order for order, _ in found] == [3, 4, 5, 6, 7, 8]
-    for order, changed in found:
-        count = plan.first[order + 1]
-        moved = features[:count] @ (changed - weights)
-        assert moved == pytest.approx(residual[:count], abs=1e-10 * weights.sum())
-
-
-def test_each_order_takes_the_least_change(points: Array, weights: Array) -> None:
-    found, features, residual, plan = further(points, weights, 1e-4, highest=5)
-    root = np.sqrt(weights)
-    for order, changed in found:
-        count = plan.first[order + 1]
-        plain = np.linalg.lstsq(features[:count] * root, residual[:count], rcond=None)[0] / root
-        assert changed / weights - 1.0 == pytest.approx(plain, rel=1e-6, abs=1e-9)
-
-
-@pytest.mark.parametrize("least_ratio", [0.0, 0.2, 0.9])
-def test_it_ends_before_a_weight_falls_too_low(
-    points: Array, weights: Array, least_ratio: float
-) -> None:
-    found, _, _, _ = further(points, weights, 1e-2, least_ratio)
-    free, _, _, _ = further(points, weights, 1e-2, -np.inf)
-    assert all(np.all(changed >= least_ratio * weights) for _, changed in found)
-    assert len(found) < len(free), "there is an end to come to"
-    for (order, changed), (same_order, same) in zip(found, free, strict=False):
-        assert order == same_order
-        assert changed.tobytes() == same.tobytes()
-    stopped = free[len(found)][1]
-    assert np.any(stopped < least_ratio * weights)
-
-
-def test_it_ends_where_the_points_carry_no_more(weights: Array) -> None:
-    """Five places on a line have five moments."""
-    points = np.repeat(np.linspace(-1.0, 1.0, 5), 12)[:, None]
-    found, features, residual, plan = further(points, weights, 1e-6)
-    for order, changed in found:
-        count = plan.first[order + 1]
-        assert count <= 5
-        moved = features[:count] @ (changed - weights)
-        assert moved == pytest.approx(residual[:count], abs=1e-10 * weights.sum())
-
-
-def test_nothing_to_ask(points: Array, weights: Array) -> None:
-    assert further(points, weights, 1e-4, highest=2)[0] == []

@@ -121,9 +121,12 @@ def test_the_counts_are_those_of_the_stream(result: Compression, rows: tuple[Arr
 
 
 def test_a_stream_that_holds_all_rows_is_as_good_as_the_rows(rows: tuple[Array, Array]) -> None:
-    """The same frame and all rows still there: the same points as in memory."""
+    """The same frame and all rows still there: the same points as in memory.
+
+    At low effort: surplus matching tries orders of which a stream does not know the moments.
+    """
     points, weights = rows
-    options = CompressOptions(K, TARGET, threads=1)
+    options = CompressOptions(K, TARGET, threads=1, effort="low")
     setting = small_setting(points, weights, options, 1)
     stream = let_pass(new_stream(setting, 24, cell_rows=N_ROWS), points, weights)
     assert len(stream) == N_ROWS

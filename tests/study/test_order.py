@@ -39,7 +39,7 @@ def test_candidates_leave_room_for_groups() -> None:
 @pytest.mark.parametrize("m", [1, 2])
 def test_the_choice_is_measured_and_reproducible(m: int) -> None:
     points = np.random.default_rng(m).uniform(-1, 1, (6000, m))
-    options = CompressOptions(k=1, target=100, seed=3, threads=1)
+    options = CompressOptions(k=1, target=100 * m**2, seed=3, threads=1, effort="low")
     told: list[tuple[int, int]] = []
     choice = choose_order(
         points, np.ones(6000), options, on_trial=lambda done, total: told.append((done, total))

@@ -1,0 +1,322 @@
+"""Weights of least kernel discrepancy: what the moments leave free serves all other functions.
+
+Problem. s points y_j carry weights c_j > 0 in place of a larger weighted set (z_i, w_i). Find
+weights c' that match given moments of the larger set, stay above a part of c, and minimise
+
+    D(c') = sum_ab u_a u_b phi(|x_a - x_b|),    u = (c', -w) on the points x = (y, z),
+
+with phi(r) = (-1)^(p+1) r^(2p+1), the polyharmonic spline. It is conditionally positive definite of
+order p + 1 (Micchelli 1986): where the moments up to degree p agree, D is the square of the largest
+error over the unit ball of a function space. The minimiser integrates, instead of a function, the
+spline that interpolates it at the points y: optimal quadrature (Sard 1949; Larkin 1972). There is
+no length to choose. For p = 1, D is, but for a factor, the mean square error over all functions
+max(0, <x, u> - t) of directions u and offsets t; a larger p weighs smooth functions more.
+
+Solution. Let Q be an orthonormal basis of the polynomials of degree <= p on the points y,
+P = I - Q Q^T, and Phi_ij = phi(|y_i - y_j|). Then H = P Phi P + Q Q^T is positive definite. With
+H = L L^T and v = L^T c' the minimum under equations A c' = b is the projection of a vector onto
+those of L^-1 A^T. So one factorisation of H, and one of the equations of all orders, serve each
+order; and weights that would fall below their bound are held there, by an equation each, until none
+does.
+"""
+
+from itertools import pairwise
+from typing import Final
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import blas, lapack, qr, solve_triangular, svd
+
+from momentc.map_function import MapFunction
+from momentc.moments.multi_index import ProductPlan
+from momentc.tolerances import KERNEL_DEPENDENCE, kernel_ridge
+
+__all__ = ["KernelWeights", "kernel_matrix", "kernel_sums"]
+
+# Points whose distances are evaluated together: a line of them stays in the first-level cache.
+TILE: Final = 256
+
+# Smoothness of the spline: p of r^(2p+1).
+POWERS: Final = (1, 2, 3)
+
+# Points that a thread takes at a time.
+TASK_POINTS: Final = 64
+
+# Times that weights may fall below their bound before the problem is given up.
+PATIENCE: Final = 50
+
+Array = NDArray[np.float64]
+
+
+@nb.njit(cache=True, nogil=True)
+def _fill_line(columns, first, last, p, unit, point, line):  # type: ignore[no-untyped-def]
+    """Fill ``line`` with ``unit r^(2p+1)``, r from a point to points ``first .. last - 1``."""
+    count = last - first
+    for j in range(count):
+        line[j] = 0.0
+    for axis in range(columns.shape[0]):
+        own = point[axis]
+        column = columns[axis]
+        for j in range(count):
+            difference = column[first + j] - own
+            line[j] += difference * difference
+    # A loop for each power, without a loop inside: these use vector instructions.
+    if p == 1:
+        for j in range(count):
+            line[j] = unit * line[j] * np.sqrt(line[j])
+    elif p == 2:
+        for j in range(count):
+            line[j] = unit * (line[j] * line[j]) * np.sqrt(line[j])
+    else:
+        for j in range(count):
+            line[j] = unit * (line[j] * line[j] * line[j]) * np.sqrt(line[j])
+
+
+@nb.njit(cache=True, nogil=True)
+def _fill_sums(points, columns, weights, p, unit, first, last, out):  # type: ignore[no-untyped-def]
+    """Fill ``out[first:last]`` with the weighted sums over all columns."""
+    n = columns.shape[1]
+    line = np.empty(TILE)
+    for i in range(first, last):
+        total = 0.0
+        for start in range(0, n, TILE):
+            end = min(n, start + TILE)
+            _fill_line(columns, start, end, p, unit, points[i], line)
+            s0 = s1 = s2 = s3 = 0.0
+            j = start
+            while j + 4 <= end:
+                s0 += line[j - start] * weights[j]
+                s1 += line[j - start + 1] * weights[j + 1]
+                s2 += line[j - start + 2] * weights[j + 2]
+                s3 += line[j - start + 3] * weights[j + 3]
+                j += 4
+            while j < end:
+                s0 += line[j - start] * weights[j]
+                j += 1
+            total += (s0 + s1) + (s2 + s3)
+        out[i] = total
+
+
+@nb.njit(cache=True, nogil=True)
+def _fill_matrix(points, columns, p, unit, first, last, out):  # type: ignore[no-untyped-def]
+    """Fill the upper triangle of rows ``first .. last - 1`` of the matrix of all points."""
+    for i in range(first, last):
+        _fill_line(columns, i, columns.shape[1], p, unit, points[i], out[i, i:])
+
+
+def _unit(p: int, scale: float) -> float:
+    if p not in POWERS:
+        raise ValueError(f"p is {p}; expected one of {POWERS}")
+    return (1.0 if p % 2 else -1.0) / scale
+
+
+def kernel_sums(
+    points: Array, others: Array, weights: Array, p: int, map_function: MapFunction = map
+) -> Array:
+    """Return ``sum_i weights_i phi(|points_j - others_i|)`` for every j.
+
+    Parameters
+    ----------
+    points : (s, m) float64 ndarray
+    others : (n, m) float64 ndarray
+    weights : (n,) float64 ndarray
+    p : {1, 2, 3}
+        phi(r) = (-1)^(p+1) r^(2p+1).
+    map_function : callable
+        Runs the independent parts; the result does not depend on it.
+
+    Returns
+    -------
+    (s,) float64 ndarray
+    """
+    points, columns = np.ascontiguousarray(points), np.ascontiguousarray(others.T)
+    out = np.empty(len(points))
+    unit = _unit(p, 1.0)
+
+    def run(first: int) -> None:
+        last = min(len(points), first + TASK_POINTS)
+        _fill_sums(points, columns, weights, p, unit, first, last, out)
+
+    list(map_function(run, range(0, len(points), TASK_POINTS)))
+    return out
+
+
+def kernel_matrix(
+    points: Array, p: int, scale: float = 1.0, map_function: MapFunction = map
+) -> Array:
+    """Return ``phi(|points_i - points_j|) / scale``, the lower triangle in Fortran's order.
+
+    Parameters
+    ----------
+    points : (s, m) float64 ndarray
+    p : {1, 2, 3}
+    scale : float
+    map_function : callable
+        The result does not depend on it.
+
+    Returns
+    -------
+    (s, s) float64 ndarray
+        As LAPACK takes it. Above the diagonal are zeros.
+    """
+    points, columns = np.ascontiguousarray(points), np.ascontiguousarray(points.T)
+    out = np.zeros((len(points), len(points)))
+    unit = _unit(p, scale)
+
+    def run(first: int) -> None:
+        last = min(len(points), first + TASK_POINTS)
+        _fill_matrix(points, columns, p, unit, first, last, out)
+
+    list(map_function(run, range(0, len(points), TASK_POINTS)))
+    return out.T
+
+
+class KernelWeights:
+    """The problem, factored: weights for any order of the moments.
+
+    Parameters
+    ----------
+    points : (s, m) float64 ndarray
+        In the frame.
+    weights : (s,) float64 ndarray
+        > 0.
+    source_sums : (s,) float64 ndarray
+        :func:`kernel_sums` over the larger set.
+    features : (N, s) float64 ndarray
+        Of the points, up to the order of ``plan``.
+    residual : (N,) float64 ndarray
+        Moments wanted less those of the weights.
+    plan : ProductPlan
+    p : int
+        1 .. order of ``plan``.
+    least_ratio : float
+        No weight may fall below this part of its value.
+    map_function : callable
+        The result does not depend on it.
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If H is not positive definite, as with points that are not finite.
+    """
+
+    def __init__(
+        self, points: Array, weights: Array, source_sums: Array, features: Array, residual: Array,
+        plan: ProductPlan, p: int, least_ratio: float, map_function: MapFunction = map,
+    ) -> None:  # fmt: skip
+        self._bound = least_ratio * weights
+        basis, coordinates, self._counts = _orthonormal(features, residual, plan)
+        n_low = self._counts[p]
+        low = basis[:, :n_low]
+        # The least shift that meets the moments up to degree p. What comes on top of it has none.
+        self._start = weights + low @ coordinates[:n_low]
+        wanted = np.concatenate([np.zeros(n_low), coordinates[n_low:]])
+
+        # In units in which the entries are about 1 in the mean.
+        scale = float(np.abs(source_sums).mean() / weights.sum())
+        matrix = kernel_matrix(points, p, scale, map_function)
+        gradient = source_sums / scale - blas.dsymv(1.0, matrix, self._start, lower=1)
+        # P Phi P + Q Q^T, as Phi - Q Z^T - Z Q^T.
+        image = blas.dsymm(1.0, matrix, low, lower=1)
+        image -= low @ (0.5 * (low.T @ image)) + 0.5 * low
+        matrix = blas.dsyr2k(-1.0, image, low, 1.0, matrix, lower=1, overwrite_c=1)
+        matrix.T.flat[:: len(matrix) + 1] += kernel_ridge(len(matrix))
+        self._factor, info = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
+        if info != 0:
+            raise np.linalg.LinAlgError("the kernel matrix of the points is not positive definite")
+        self._free = blas.dtrsv(self._factor, gradient - low @ (low.T @ gradient), lower=1)
+        # Of v = L^T (c' - start) the equations B^T (c' - start) = b say what (L^-1 B)^T v is. An
+        # orthonormal basis of these images is one for every order, as far as it goes.
+        self._images, triangle = qr(self._solved(basis), mode="economic", check_finite=False)
+        self._along = solve_triangular(triangle, wanted, trans="T", check_finite=False)
+        # L^-1 e_i of the weights that were held so far, for whatever order.
+        self._held_at = np.full(len(weights), -1)
+        self._held_images = np.empty((len(weights), 0), order="F")
+
+    def _solved(self, right: Array) -> Array:
+        """Return ``L^-1 right``, which is overwritten."""
+        return np.asarray(blas.dtrsm(1.0, self._factor, right, lower=1, overwrite_b=1))
+
+    def _unit_images(self, which: NDArray[np.int64]) -> Array:
+        """Return ``L^-1 e_i`` for some weights."""
+        new = which[self._held_at[which] < 0]
+        if len(new):
+            units = np.zeros((len(self._held_at), len(new)), order="F")
+            units[new, np.arange(len(new))] = 1.0
+            self._held_at[new] = self._held_images.shape[1] + np.arange(len(new))
+            self._held_images = np.hstack([self._held_images, self._solved(units)])
+        return self._held_images[:, self._held_at[which]]
+
+    def matching(self, order: int) -> Array | None:
+        """Return the weights that match the moments up to an order, at least p.
+
+        None if no weights within the bounds were found.
+        """
+        count = self._counts[order]
+        images = self._images[:, :count]
+        solution = self._free + images @ (self._along[:count] - images.T @ self._free)
+        held = np.empty(0, dtype=np.int64)
+        free_images = np.empty((len(solution), 0))
+        for _ in range(PATIENCE):
+            found = self._start + blas.dtrsv(self._factor, solution, lower=1, trans=1)
+            found[held] = self._bound[held]
+            below = np.flatnonzero(~(found >= self._bound))
+            if len(below) == 0:
+                return np.asarray(found)
+            held = np.concatenate([held, below])
+            if count + len(held) >= len(found):
+                break
+            # What holds a weight, without what would touch the moments.
+            more = self._unit_images(below)
+            more -= images @ (images.T @ more)
+            free_images = np.hstack([free_images, more])
+            factor, info = lapack.dpotrf(free_images.T @ free_images, lower=1)
+            if info != 0:
+                break
+            raised = np.zeros(len(held))
+            raised[len(held) - len(below) :] = (self._bound - found)[below]
+            solution = solution + free_images @ lapack.dpotrs(factor, raised, lower=1)[0]
+        return None
+
+
+def _orthonormal(
+    features: Array, residual: Array, plan: ProductPlan
+) -> tuple[Array, Array, list[int]]:
+    """Return an orthonormal basis of the features over the points, degree by degree.
+
+    Features that depend on those of lower degrees, or of their own, add nothing to it.
+
+    Returns
+    -------
+    basis : (s, r) float64 ndarray
+        In Fortran's order.
+    coordinates : (r,) float64 ndarray
+        What a change of the weights must have along the basis to change the moments by
+        ``residual``.
+    counts : list of int
+        Columns of the basis up to each degree.
+    """
+    n_points = features.shape[1]
+    basis = np.empty((n_points, min(features.shape)), order="F")
+    coordinates = np.empty(basis.shape[1])
+    counts: list[int] = []
+    count = 0
+    for first, last in pairwise(plan.first[: plan.order + 2].tolist()):
+        block = features[first:last]
+        known = basis[:, :count]
+        along = block @ known
+        rest = block - along @ known.T
+        # Once more: what the first subtraction leaves of the basis is rounding, not nothing.
+        again = rest @ known
+        rest -= again @ known.T
+        across, triangle = qr(rest.T, mode="economic", check_finite=False)
+        left, sizes, right = svd(triangle.T, full_matrices=False, check_finite=False)
+        length = np.sqrt(np.einsum("ij,ij->i", block, block).max())
+        rank = min(int(np.count_nonzero(sizes > KERNEL_DEPENDENCE * length)), n_points - count)
+        missing = residual[first:last] - (along + again) @ coordinates[:count]
+        basis[:, count : count + rank] = across @ right[:rank].T
+        coordinates[count : count + rank] = (left[:, :rank].T @ missing) / sizes[:rank]
+        count += rank
+        counts.append(count)
+    return np.asfortranarray(basis[:, :count]), coordinates[:count], counts
