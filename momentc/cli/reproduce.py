@@ -8,6 +8,7 @@ from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import prepare_cells
 from momentc.cli.render_reproduce import reproduce_facts, reproduce_tables
+from momentc.errors import VerificationError
 
 __all__ = ["HELP", "reproduce"]
 
@@ -105,3 +106,8 @@ def reproduce(
         console.note(sentence)
     content = outcome.content
     console.result(content, reproduce_facts(content), *reproduce_tables(content))
+    if not outcome.ok:
+        raise VerificationError(
+            "some of the results behind the figure do not have the moments of their input; the "
+            "table says which"
+        )

@@ -4,11 +4,12 @@ A partial file is removed by the ``finally`` of whoever wrote it; that only runs
 becomes an exception. SIGTERM by itself ends a Python process without running any ``finally``.
 """
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
 
 __all__ = ["Terminated", "install_handlers", "signals_wait"]
 
@@ -17,14 +18,35 @@ class Terminated(BaseException):
     """SIGTERM arrived. Not an Exception, so that no ``except Exception`` swallows it."""
 
 
-def _on_terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the cleaning short
-    raise Terminated
+# Seconds after which a signal is sent again that came where its exception would be lost.
+AGAIN = 0.02
 
 
-def _on_interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the process at once
-    raise KeyboardInterrupt
+def _put_off(number: int, frame: FrameType | None) -> bool:
+    """Tell whether the signal came in a finalizer, and have it sent again soon if so.
+
+    Python prints the exceptions of ``__del__`` and drops them: the signal would be lost.
+    """
+    while frame is not None and frame.f_code.co_name != "__del__":
+        frame = frame.f_back
+    if frame is None:
+        return False
+    again = threading.Timer(AGAIN, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
+    return True
+
+
+def _on_terminate(number: int, frame: FrameType | None) -> None:
+    if not _put_off(number, frame):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the cleaning
+        raise Terminated
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> None:
+    if not _put_off(number, frame):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the process at once
+        raise KeyboardInterrupt
 
 
 def install_handlers() -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from momentc.errors import PartsError
 from momentc.files import bench as bench_files
 from momentc.files import reproduce_scans
+from momentc.files.jobs import JobReport
 from momentc.files.reproduce import ReproduceJob, reproduce
 from momentc.files.reproduce_scans import Grid
 from momentc.learn.experiments import figure3, figure4, figure5, figure7
@@ -159,3 +161,15 @@ def test_a_missing_extra_is_named(
     outcome = invoke("reproduce", "fig3")
     assert outcome.code == 2
     assert f"pip install 'momentc[{extra}]'" in outcome.stderr
+
+
+def test_results_without_their_moments_are_an_error(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(job: ReproduceJob, **options: Any) -> JobReport:
+        return replace(reproduce(job, **options), ok=False)
+
+    monkeypatch.setattr("momentc.files.reproduce.reproduce", wrong)
+    done = invoke("reproduce", "fig3", "-T", "1", "-o", "figures")
+    assert done.code == 5
+    assert "do not have the moments" in done.stderr

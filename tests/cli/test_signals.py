@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -112,3 +113,21 @@ def test_an_ignored_signal_stays_ignored() -> None:
         send(signal.SIGTERM)
         look()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize(("number", "error"), BOTH)
+def test_not_lost_in_a_finalizer(number: signal.Signals, error: type[BaseException]) -> None:
+    """Python drops the exceptions of ``__del__``."""
+
+    class Finalized:
+        def __del__(self) -> None:
+            send(number)
+
+    def let_go() -> None:
+        Finalized()
+        time.sleep(5.0)
+
+    began = time.monotonic()
+    with pytest.raises(error):
+        let_go()
+    assert time.monotonic() - began < 4.0
