@@ -148,6 +148,9 @@ _MATCHED_POINTS: Final[dict[Effort, int]] = {"low": 0, "normal": 1000, "high": 4
 # lose by their diameter what the order gains, once it is.
 RAISED_AND_MATCHED: Final = 2
 
+# Moments up to which groups are small enough to raise an order all the same.
+FEW_MOMENTS: Final = 20
+
 # Parts of the points that the moments matched in the end may be, besides those kept anyway;
 # and the part that these may be, for anything to be free.
 SURPLUS_PARTS: Final = (0.1, 0.2, 0.35)
@@ -221,9 +224,10 @@ def working_orders(k: int, rank: int, target: int, effort: Effort) -> list[int]:
     raised = _raised_order(k, rank, target, effort)
     if not matches_surplus(rank, target, effort):
         return [raised]
-    if effort == "high":
-        return sorted({k, raised})
-    return [raised if rank <= RAISED_AND_MATCHED else k]
+    if rank <= RAISED_AND_MATCHED and effort == "normal":
+        return [raised]
+    compact = min(raised, max(k, largest_order(rank, FEW_MOMENTS)))
+    return sorted({compact, raised}) if effort == "high" else [compact]
 
 
 def _raised_order(k: int, rank: int, target: int, effort: Effort) -> int:
