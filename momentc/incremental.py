@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from momentc.compression import Compression
 from momentc.cpus import available_threads
+from momentc.effort import working_order
 from momentc.engine.threads import thread_map
 from momentc.errors import PartsError, UsageError
 from momentc.moments.change_frame import change_frame
 from momentc.moments.frame import fit_frame, with_every_column
 from momentc.moments.multi_index import n_moments
-from momentc.moments.request import check_request, working_order
+from momentc.moments.request import check_request
 from momentc.options import CompressOptions
 from momentc.pipeline import compress_stream
 from momentc.streaming.plan import plan_stream

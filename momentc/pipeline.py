@@ -16,6 +16,13 @@ from numpy.typing import NDArray
 from momentc.clustering.duplicates import merge_duplicates
 from momentc.compression import Compression, certify, matched_order
 from momentc.cpus import available_threads
+from momentc.effort import (
+    highest_order,
+    matches_surplus,
+    surplus_bytes,
+    working_order,
+    working_orders,
+)
 from momentc.engine.threads import thread_map
 from momentc.errors import InputError
 from momentc.hybrid import reduce_support
@@ -26,20 +33,12 @@ from momentc.moments.discrepancy import error_by_order, relative_error_by_order
 from momentc.moments.features import legendre_features
 from momentc.moments.frame import Frame, fit_frame, widened
 from momentc.moments.multi_index import n_moments, product_plan
-from momentc.moments.request import (
-    check_request,
-    compared_order,
-    matches_surplus,
-    surplus_bytes,
-    surplus_orders,
-    working_order,
-    working_orders,
-)
-from momentc.options import CompressOptions, Effort
+from momentc.moments.request import check_request, compared_order
+from momentc.options import CompressOptions
 from momentc.progress import ProgressCallback
 from momentc.reduction.matching import least_change
 from momentc.streaming.stream import CellStream
-from momentc.surplus import Judge, match_surplus, preference
+from momentc.surplus import Candidate, Judge, best_first, match_surplus
 from momentc.tolerances import group_tolerance
 from momentc.weighted import WeightedSet, weight_exponent
 
@@ -51,7 +50,7 @@ MATCHING_SHARE: Final = 2
 
 # Rows of a stream may lie outside of the box of its sample by this factor before their moments are
 # carried over to the frame of all rows.
-MOST_OUTSIDE = 1.5
+MOST_OUTSIDE: Final = 1.5
 
 
 class _Stopwatch:
@@ -117,16 +116,13 @@ def compress_points(
         if len(rows) <= options.target:
             kept, kept_weights, order = np.arange(len(rows)), merged, options.k
         else:
-            orders = working_orders(options.k, frame.rank, options.target, options.effort)
-            highest = max(orders)
-            if matches_surplus(frame.rank, options.target, options.effort):
-                highest = max([highest, *surplus_orders(highest, frame.rank, options.target)])
+            asked = options.k, frame.rank, options.target, options.effort
             with watch.stage("moments"):
-                wanted = accumulate_moments(local, merged, highest, "legendre", map_function)
-            kept, kept_weights, order = _reduce(
-                local, merged, wanted, orders, options.effort, options, n_threads, map_function,
-                progress, watch,
-            )  # fmt: skip
+                wanted = accumulate_moments(
+                    local, merged, highest_order(*asked), "legendre", map_function
+                )
+            task = _Task(local, merged, wanted, options, n_threads, map_function, progress)
+            kept, kept_weights, order = _reduce(task, working_orders(*asked), watch)
         with watch.stage("certificate"):
             # From the rows as they came, not from the merged ones: the certificate checks every
             # step in between.
@@ -230,10 +226,10 @@ def compress_stream(
     if len(rows) <= options.target:
         kept, kept_weights = np.arange(len(rows)), merged
     else:
-        kept, kept_weights, order = _reduce(
-            local, merged, moments, [order], _affordable_effort(stream, options), options,
-            n_threads, map_function, progress, watch,
-        )  # fmt: skip
+        task = _Task(
+            local, merged, moments, _affordable(stream, options), n_threads, map_function, progress
+        )
+        kept, kept_weights, order = _reduce(task, [order], watch)
     with watch.stage("certificate"):
         after = accumulate_moments(local[kept], kept_weights, moments.plan.order, "legendre")
         error = error_by_order(moments, after, coordinates, frame)
@@ -272,100 +268,106 @@ def _in_units(moments: Moments, exponent: int) -> Moments:
     )
 
 
-def _affordable_effort(stream: CellStream, options: CompressOptions) -> Effort:
-    """Return the effort of surplus matching that the memory of a stream allows."""
+def _affordable(stream: CellStream, options: CompressOptions) -> CompressOptions:
+    """Return the options without surplus matching where the memory of a stream is too small."""
     needed = surplus_bytes(stream.setting.frame.rank, options.target, options.effort)
-    return options.effort if MATCHING_SHARE * needed <= stream.plan.memory else "low"
+    if MATCHING_SHARE * needed <= stream.plan.memory:
+        return options
+    return replace(options, effort="low")
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    """Points to keep, with weights that match the moments up to an order.
+class _Task:
+    """A weighted set that is to be reduced, and with what.
 
     Parameters
     ----------
-    kept : (s,) int64 ndarray
-        Positions.
-    weights : (s,) float64 ndarray
-    order : int
-    reduced : bool
-        The weights are as the reductions left them: exact but for the last digits.
+    points : (n, m) float64 ndarray
+        In the frame, more than the target.
+    weights : (n,) float64 ndarray
+        > 0.
+    wanted : Moments
+        Of all points up to the highest order that may be matched, Legendre products in the
+        coordinates of ``points``.
+    options : CompressOptions
+    n_threads, map_function
+        The result does not depend on them.
+    progress : callable or None
     """
 
-    kept: NDArray[np.int64]
+    points: NDArray[np.float64]
     weights: NDArray[np.float64]
-    order: int
-    reduced: bool
+    wanted: Moments
+    options: CompressOptions
+    n_threads: int
+    map_function: MapFunction
+    progress: ProgressCallback | None
 
 
 def _reduce(
-    local: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    wanted: Moments,
-    orders: Sequence[int],
-    effort: Effort,
-    options: CompressOptions,
-    n_threads: int,
-    map_function: MapFunction,
-    progress: ProgressCallback | None,
-    watch: _Stopwatch,
+    task: _Task, orders: Sequence[int], watch: _Stopwatch
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
     """Return the positions that are kept, their weights, and the order that they match.
 
-    The reductions keep the moments up to each of ``orders``, and the better result is taken.
-    ``wanted`` are the moments of all points up to the highest that may be matched, Legendre
-    products in the coordinates of ``local``. ``effort`` says how far surplus matching goes.
+    The reductions keep the moments up to each of ``orders``, and the best result is taken.
     """
-    m = local.shape[1]
-    matched = matches_surplus(m, options.target, effort)
-    answers: list[_Answer] = []
+    options = task.options
+    candidates: list[Candidate] = []
     judge: Judge | None = None
-
-    def answer(order: int) -> None:
-        """Reduce at an order, and match what is free then."""
-        nonlocal judge
-        reduced = weights.copy()
-        source, source_weights = local, weights
-
-        def keep_source(alive: NDArray[np.int64]) -> None:
-            nonlocal source, source_weights
-            if matched and len(alive) < len(local):
-                source, source_weights = local[alive], reduced[alive]
-
-        with watch.stage("reduction"):
-            kept = reduce_support(
-                local, reduced, options.target, product_plan(m, order), options.seed,
-                n_threads=n_threads, map_function=map_function, progress=progress,
-                on_source=keep_source,
-            )  # fmt: skip
-        answers.append(_Answer(kept, reduced[kept], order, reduced=True))
-        if matched:
-            with watch.stage("surplus matching"):
-                found = match_surplus(
-                    source, source_weights, local[kept], reduced[kept], wanted, order, map_function
-                )
-                answers.extend(_Answer(kept, more, high, reduced=False) for high, more in found)
-                if judge is None:
-                    # What came from other orders is compared by all points: the source of one
-                    # order errs beyond it.
-                    everything = (local, weights) if len(orders) > 1 else (source, source_weights)
-                    judge = Judge(*everything, options.seed)
-
     for order in orders:
-        answer(order)
+        with watch.stage("reduction"):
+            reduced, source = _reduced(task, order)
+        candidates.append(reduced)
+        if not matches_surplus(task.points.shape[1], options.target, options.effort):
+            continue
+        with watch.stage("surplus matching"):
+            candidates += match_surplus(
+                *source, task.points, reduced, task.wanted, task.map_function
+            )
+            if judge is None:
+                # What came from other orders is compared by all points: the source of one order
+                # errs beyond it.
+                whole = (task.points, task.weights) if len(orders) > 1 else source
+                judge = Judge(*whole, options.seed)
     if judge is not None:
         with watch.stage("surplus matching"):
-            errors = np.array([judge.errors(local[it.kept], it.weights) for it in answers])
-            ranking = preference(errors, [it.reduced for it in answers])
-            answers = [answers[place] for place in ranking]
+            candidates = best_first(candidates, task.points, judge)
     with watch.stage("final solve"):
-        for best in answers:
-            asked = wanted.up_to(best.order)
-            corrected, miss = _correct(local[best.kept], best.weights, asked)
-            exact = miss <= group_tolerance(asked.plan.n_moments) * wanted.mass
+        for best in candidates:
+            asked = task.wanted.up_to(best.order)
+            corrected, miss = _correct(task.points[best.kept], best.weights, asked)
+            exact = miss <= group_tolerance(asked.plan.n_moments) * asked.mass
             if exact or best.reduced:
                 break
     return best.kept, corrected, best.order
+
+
+def _reduced(
+    task: _Task, order: int
+) -> tuple[Candidate, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Reduce at an order.
+
+    Returns
+    -------
+    candidate : Candidate
+    source : ((n', m) float64 ndarray, (n',) float64 ndarray)
+        The points and weights that the rounds began with. They are some times the target, match
+        the same moments, and stand for all.
+    """
+    weights = task.weights.copy()
+    source = task.points, task.weights
+
+    def keep_source(alive: NDArray[np.int64]) -> None:
+        nonlocal source
+        if len(alive) < len(weights):
+            source = task.points[alive], weights[alive]
+
+    kept = reduce_support(
+        task.points, weights, task.options.target, product_plan(task.points.shape[1], order),
+        task.options.seed, n_threads=task.n_threads, map_function=task.map_function,
+        progress=task.progress, on_source=keep_source,
+    )  # fmt: skip
+    return Candidate(kept, weights[kept], order, reduced=True), source
 
 
 def _correct(

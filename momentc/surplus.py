@@ -14,19 +14,20 @@ weights as they are is an allowed answer.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.effort import surplus_orders
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments
 from momentc.moments.features import legendre_features
-from momentc.moments.request import surplus_orders
 from momentc.panel import draw_panel
 from momentc.reduction.kernel_weights import KernelWeights, kernel_sums
 
-__all__ = ["Judge", "match_surplus", "preference"]
+__all__ = ["Candidate", "Judge", "best_first", "match_surplus", "preference"]
 
 # The spline is r^(2p+1) with this p: measured best for smooth functions, and a tenth worse than
 # p = 1 for those with a kink (docs/algorithm.md).
@@ -46,6 +47,27 @@ FLOOR: Final = 1e-10
 MOST_GROWTH: Final = 5.0
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Points to keep, with weights that match the moments up to an order.
+
+    Parameters
+    ----------
+    kept : (s,) int64 ndarray
+        Positions among the points that are reduced.
+    weights : (s,) float64 ndarray
+        > 0.
+    order : int
+    reduced : bool
+        The weights are as the reductions left them: exact but for the last digits.
+    """
+
+    kept: NDArray[np.int64]
+    weights: Array
+    order: int
+    reduced: bool
 
 
 class Judge:
@@ -72,6 +94,20 @@ class Judge:
         return np.log([max(errors[name].rms, FLOOR) for name in FAMILIES])
 
 
+def best_first(candidates: Sequence[Candidate], points: Array, judge: Judge) -> list[Candidate]:
+    """Return the candidates, the best first.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+    points : (n, m) float64 ndarray
+        Those that are reduced, in the frame.
+    judge : Judge
+    """
+    errors = np.array([judge.errors(points[it.kept], it.weights) for it in candidates])
+    return [candidates[i] for i in preference(errors, [it.reduced for it in candidates])]
+
+
 def preference(errors: Array, reduced: Sequence[bool]) -> list[int]:
     """Return the positions of weighted sets, the best first.
 
@@ -93,40 +129,39 @@ def preference(errors: Array, reduced: Sequence[bool]) -> list[int]:
 def match_surplus(
     source: Array,
     source_weights: Array,
-    support: Array,
-    weights: Array,
+    points: Array,
+    reduced: Candidate,
     wanted: Moments,
-    order: int,
     map_function: MapFunction = map,
-) -> list[tuple[int, Array]]:
-    """Return orders and the weights that match them.
+) -> list[Candidate]:
+    """Return what else the weights of a candidate can be.
 
     Parameters
     ----------
-    source : (n, m) float64 ndarray
-        Points of which the support is a part, in the frame: all of them, or so many more that
-        the discrepancy to them stands for that to all.
-    source_weights : (n,) float64 ndarray
+    source : (n', m) float64 ndarray
+        In the frame: all points, or so many more than are kept that the discrepancy to them stands
+        for that to all.
+    source_weights : (n',) float64 ndarray
         > 0.
-    support : (s, m) float64 ndarray
-        The points that are kept.
-    weights : (s,) float64 ndarray
-        Theirs, > 0, which match the moments up to ``order``.
+    points : (n, m) float64 ndarray
+        Those that are reduced, in the frame.
+    reduced : Candidate
+        As the reductions left it.
     wanted : Moments
         Of all points, Legendre products in the frame, up to the highest order to be tried.
-    order : int
-        The order K that was kept.
     map_function : callable
         Runs the independent parts; the result does not depend on it.
 
     Returns
     -------
-    list of (int, (s,) float64 ndarray)
-        They match their order up to the rounding of large matrices. None where nothing is free.
+    list of Candidate
+        The same points with weights that match orders >= that of ``reduced``, up to the rounding of
+        large matrices. None where nothing is free.
     """
+    support, weights = points[reduced.kept], reduced.weights
     m = support.shape[1]
-    candidates = surplus_orders(order, m, len(support))
-    orders = [candidate for candidate in candidates if candidate <= wanted.plan.order]
+    orders = surplus_orders(reduced.order, m, len(support))
+    orders = [order for order in orders if order <= wanted.plan.order]
     if not orders:
         return []
     highest = wanted.up_to(orders[-1])
@@ -140,5 +175,9 @@ def match_surplus(
         )  # fmt: skip
     except np.linalg.LinAlgError:
         return []
-    found = [(candidate, kernel.matching(candidate)) for candidate in orders]
-    return [(candidate, matching) for candidate, matching in found if matching is not None]
+    found = ((order, kernel.matching(order)) for order in orders)
+    return [
+        Candidate(reduced.kept, matching, order, reduced=False)
+        for order, matching in found
+        if matching is not None
+    ]

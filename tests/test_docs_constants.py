@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from momentc.moments.request import working_order
+from momentc.effort import working_order
 from momentc.options import Effort
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "algorithm.md"

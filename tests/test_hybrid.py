@@ -10,9 +10,8 @@ from momentc.engine.threads import thread_map
 from momentc.errors import VerificationError
 from momentc.hybrid import reduce_support
 from momentc.moments.multi_index import product_plan
-from momentc.reduction import groups as groups_module
-from momentc.reduction import repair as repair_module
 from tests import oracle
+from tests.tolerances import set_tolerance
 
 Array = NDArray[np.float64]
 Call = tuple[str, int, int]
@@ -107,8 +106,7 @@ def test_other_seeds_keep_other_points() -> None:
 def test_groups_that_cannot_be_reduced_are_an_error_that_says_what_would_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (groups_module, repair_module):
-        monkeypatch.setattr(module, "group_tolerance", lambda n_moments: 1e-40)
+    set_tolerance(monkeypatch, "group_tolerance", 1e-40)
     weights = np.random.default_rng(0).uniform(0.5, 1.0, 200)
     before = weights.copy()
     with pytest.raises(VerificationError, match=r"lower k or a larger target") as caught:

@@ -35,6 +35,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "files": frozenset(
         {
             "compression",
+            "effort",
             "engine",
             "io",
             "learn",
@@ -58,6 +59,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         {
             "clustering",
             "compression",
+            "effort",
             "engine",
             "hybrid",
             "moments",
@@ -66,13 +68,17 @@ ALLOWED: dict[str, frozenset[str]] = {
             "surplus",
         }
     ),
+    # What is done beyond what was asked; known before a row is read.
+    "effort": frozenset({"moments"}),
     # What a compression hands over, and the certificate.
     "compression": frozenset({"moments"}),
     # Batches from memory, for the API.
-    "incremental": frozenset({"compression", "engine", "moments", "pipeline", "streaming"}),
-    "streaming": frozenset({"clustering", "moments", "reduction"}),
+    "incremental": frozenset(
+        {"compression", "effort", "engine", "moments", "pipeline", "streaming"}
+    ),
+    "streaming": frozenset({"clustering", "effort", "moments", "reduction"}),
     "hybrid": frozenset({"clustering", "reduction", "moments"}),
-    "surplus": frozenset({"reduction", "moments", "panel"}),
+    "surplus": frozenset({"effort", "moments", "panel", "reduction"}),
     "clustering": frozenset({"moments"}),
     "reduction": frozenset({"moments"}),
     # The functions by which errors are measured: one set, whoever measures.

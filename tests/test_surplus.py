@@ -1,5 +1,6 @@
 """Surplus matching: more orders, smaller errors of other functions, and a choice that is free."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,12 @@ from numpy.typing import NDArray
 
 import momentc
 from momentc import surplus
+from momentc.effort import matches_surplus, surplus_orders
 from momentc.moments.accumulate import accumulate_moments
-from momentc.moments.request import matches_surplus, surplus_orders
 from momentc.options import CompressOptions, Effort
 from momentc.panel import draw_panel
 from momentc.pipeline import compress_points
-from momentc.surplus import match_surplus, preference
+from momentc.surplus import Candidate, match_surplus, preference
 
 Array = NDArray[np.float64]
 
@@ -46,45 +47,46 @@ def test_when_it_is_done(effort: Effort) -> None:
     assert not matches_surplus(2, 100, "low")
 
 
-def reduced(points: Array, k: int, target: int) -> tuple[NDArray[np.int64], Array]:
-    """Return points in a frame and the rows that are kept, with weights, at order k."""
+def matchings(points: Array, k: int, target: int, known: int) -> tuple[Candidate, list[Candidate]]:
+    """Return points in a frame as reduced at order k, and what their weights can be besides.
+
+    The moments up to the order ``known`` are there.
+    """
     kept = momentc.compress(points, k, target, effort="low", threads=1)
-    return kept.index, kept.weights
+    reduced = Candidate(kept.index, kept.weights, k, reduced=True)
+    ones = np.ones(len(points))
+    wanted = accumulate_moments(points, ones, known, "legendre")
+    return reduced, match_surplus(points, ones, points, reduced, wanted)
 
 
 @pytest.mark.parametrize("m", [2, 3])
 def test_every_answer_matches_its_order(m: int) -> None:
     points = np.random.default_rng(m).uniform(-1.0, 1.0, (3000, m))
-    ones = np.ones(len(points))
-    index, weights = reduced(points, 3, 300)
-    wanted = accumulate_moments(points, ones, 12, "legendre")
-    answers = match_surplus(points, ones, points[index], weights, wanted, 3)
-    orders = [order for order, _ in answers]
+    reduced, found = matchings(points, 3, 300, known=12)
+    orders = [candidate.order for candidate in found]
     assert len(orders) >= 2
     assert set(orders) <= set(surplus_orders(3, m, 300))
-    for order, found in answers:
-        have = accumulate_moments(points[index], found, order, "legendre")
-        miss = wanted.up_to(order).missing_in(have)
+    everything = accumulate_moments(points, np.ones(3000), 12, "legendre")
+    for candidate in found:
+        assert candidate.kept is reduced.kept
+        have = accumulate_moments(
+            points[candidate.kept], candidate.weights, candidate.order, "legendre"
+        )
+        miss = everything.up_to(candidate.order).missing_in(have)
         assert np.abs(miss).max() <= 1e-10 * len(points)
-        assert np.all(found >= surplus.LEAST_RATIO * weights)
+        assert np.all(candidate.weights >= surplus.LEAST_RATIO * reduced.weights)
 
 
 def test_no_order_beyond_the_moments_that_are_known() -> None:
     points = np.random.default_rng(2).uniform(-1.0, 1.0, (3000, 2))
-    ones = np.ones(len(points))
-    index, weights = reduced(points, 3, 300)
-    wanted = accumulate_moments(points, ones, 5, "legendre")
     assert surplus_orders(3, 2, 300)[1] == 6
-    answers = match_surplus(points, ones, points[index], weights, wanted, 3)
-    assert {order for order, _ in answers} == {3}
+    _, found = matchings(points, 3, 300, known=5)
+    assert {candidate.order for candidate in found} == {3}
 
 
 def test_no_room_leaves_the_weights() -> None:
     points = np.random.default_rng(2).uniform(-1.0, 1.0, (1000, 3))
-    ones = np.ones(len(points))
-    index, weights = reduced(points, 3, 25)
-    wanted = accumulate_moments(points, ones, 3, "legendre")
-    assert match_surplus(points, ones, points[index], weights, wanted, 3) == []
+    assert matchings(points, 3, 25, known=3)[1] == []
 
 
 def errors(points: Array, k: int, target: int, effort: Effort) -> dict[str, float]:
@@ -126,13 +128,13 @@ def test_the_order_that_is_named_is_matched() -> None:
     assert len(done.support) == 400
 
 
-def spoil(answers: list[tuple[int, Array]], size: float) -> list[tuple[int, Array]]:
+def spoil(candidates: list[Candidate], size: float) -> list[Candidate]:
     """Put a wrong answer first."""
-    order, weights = answers[0]
-    wrong = weights * (1.0 + size * np.arange(len(weights)) / len(weights))
+    right = candidates[0]
+    wrong = right.weights * (1.0 + size * np.arange(len(right.weights)) / len(right.weights))
     # The final solve would mend a small error: no weights > 0 do what this one asks for.
     wrong[::2] *= 1e-9
-    return [(order, wrong), *answers]
+    return [replace(right, weights=wrong), *candidates]
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, np.nan])
@@ -144,7 +146,7 @@ def test_an_answer_that_misses_its_moments_is_not_taken(
     expected = compress_points(points, np.ones(2000), options)
     asked: list[int] = []
 
-    def wrong(*arguments: Any, **options: Any) -> list[tuple[int, Array]]:
+    def wrong(*arguments: Any, **options: Any) -> list[Candidate]:
         asked.append(1)
         return spoil(match_surplus(*arguments, **options), size)
 

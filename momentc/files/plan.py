@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from momentc.effort import surplus_bytes, working_order
 from momentc.errors import MemoryBudgetError, RequestError, UsageError
 from momentc.files.jobs import CompressJob
 from momentc.files.names import is_file_name, output_of, report_of
 from momentc.files.parts import shard_rows
 from momentc.files.ranges import RANGE_ROWS, cut_ranges
-from momentc.moments.request import surplus_bytes, working_order
+from momentc.options import CompressOptions
 from momentc.streaming.plan import StreamPlan, plan_stream
 
 if TYPE_CHECKING:
@@ -269,8 +270,7 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
         _check_files(source)
     budget = job.memory or (WORKER_MEMORY if in_ranges else default_memory())
     rows = (0, source.n_rows) if job.shard is None else shard_rows(source.n_rows, job.shard)
-    needed = needed_memory(source, n_columns, largest)
-    needed += surplus_bytes(n_columns, target, job.options.effort)
+    needed = needed_memory(source, n_columns, largest, job.options)
     row_bytes = source.n_columns * source.dtype.itemsize
     # Wide rows of which few columns count are read again at the end.
     carries = source.sequential_only or row_bytes <= MOST_CARRIED * 8 * n_columns
@@ -372,10 +372,14 @@ def _seconds(job: CompressJob, n_rows: int, n_moments: int, *, streams: bool) ->
     return START_SECONDS + work / REMOVAL_RATE / _threads(job)
 
 
-def needed_memory(source: "Source", n_columns: int, n_moments: int) -> int:
+def needed_memory(
+    source: "Source", n_columns: int, n_moments: int, options: CompressOptions
+) -> int:
     """Bytes that the in-memory compression of `source` takes at its peak."""
-    points = source.n_rows * (POINT_COPIES * 8 * n_columns + ROW_BYTES)
-    return LIBRARY_BYTES + points + held_bytes(source) + TABLEAU_COPIES * n_moments * n_moments * 8
+    points = source.n_rows * (POINT_COPIES * 8 * n_columns + ROW_BYTES) + held_bytes(source)
+    tableaus = TABLEAU_COPIES * n_moments * n_moments * 8
+    surplus = surplus_bytes(n_columns, options.target, options.effort)
+    return LIBRARY_BYTES + points + tableaus + surplus
 
 
 def default_memory() -> int:

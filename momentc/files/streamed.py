@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.cpus import available_threads
+from momentc.effort import working_order
 from momentc.engine.prefetch import read_ahead
 from momentc.engine.threads import thread_map
 from momentc.errors import InputError, UsageError
@@ -30,7 +31,7 @@ from momentc.io.source import Source
 from momentc.map_function import MapFunction
 from momentc.moments.frame import Frame, FrameFit, fit_frame, with_every_column
 from momentc.moments.multi_index import n_moments
-from momentc.moments.request import check_request, working_order
+from momentc.moments.request import check_request
 from momentc.options import CompressOptions
 from momentc.pipeline import compress_stream
 from momentc.progress import ProgressCallback

@@ -20,6 +20,8 @@ order; and weights that would fall below their bound are held there, by an equat
 does.
 """
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
@@ -74,7 +76,7 @@ def _fill_line(columns, first, last, p, unit, point, line):  # type: ignore[no-u
 
 
 @nb.njit(cache=True, nogil=True)
-def _fill_sums(points, columns, weights, p, unit, first, last, out):  # type: ignore[no-untyped-def]
+def _fill_sums(points, columns, weights, p, unit, out, first, last):  # type: ignore[no-untyped-def]
     """Fill ``out[first:last]`` with the weighted sums over all columns."""
     n = columns.shape[1]
     line = np.empty(TILE)
@@ -99,7 +101,7 @@ def _fill_sums(points, columns, weights, p, unit, first, last, out):  # type: ig
 
 
 @nb.njit(cache=True, nogil=True)
-def _fill_matrix(points, columns, p, unit, first, last, out):  # type: ignore[no-untyped-def]
+def _fill_matrix(points, columns, p, unit, out, first, last):  # type: ignore[no-untyped-def]
     """Fill the upper triangle of rows ``first .. last - 1`` of the matrix of all points."""
     for i in range(first, last):
         _fill_line(columns, i, columns.shape[1], p, unit, points[i], out[i, i:])
@@ -109,6 +111,16 @@ def _unit(p: int, scale: float) -> float:
     if p not in POWERS:
         raise ValueError(f"p is {p}; expected one of {POWERS}")
     return (1.0 if p % 2 else -1.0) / scale
+
+
+def _in_tasks(fill: Callable[[int, int], None], n_points: int, map_function: MapFunction) -> None:
+    """Call ``fill(first, last)`` for all points, TASK_POINTS at a time."""
+
+    def run(first: int) -> None:
+        fill(first, min(n_points, first + TASK_POINTS))
+
+    for _ in map_function(run, range(0, n_points, TASK_POINTS)):
+        pass
 
 
 def kernel_sums(
@@ -133,12 +145,8 @@ def kernel_sums(
     points, columns = np.ascontiguousarray(points), np.ascontiguousarray(others.T)
     out = np.empty(len(points))
     unit = _unit(p, 1.0)
-
-    def run(first: int) -> None:
-        last = min(len(points), first + TASK_POINTS)
-        _fill_sums(points, columns, weights, p, unit, first, last, out)
-
-    list(map_function(run, range(0, len(points), TASK_POINTS)))
+    fill = partial(_fill_sums, points, columns, weights, p, unit, out)
+    _in_tasks(fill, len(points), map_function)
     return out
 
 
@@ -163,12 +171,8 @@ def kernel_matrix(
     points, columns = np.ascontiguousarray(points), np.ascontiguousarray(points.T)
     out = np.zeros((len(points), len(points)))
     unit = _unit(p, scale)
-
-    def run(first: int) -> None:
-        last = min(len(points), first + TASK_POINTS)
-        _fill_matrix(points, columns, p, unit, first, last, out)
-
-    list(map_function(run, range(0, len(points), TASK_POINTS)))
+    fill = partial(_fill_matrix, points, columns, p, unit, out)
+    _in_tasks(fill, len(points), map_function)
     return out.T
 
 

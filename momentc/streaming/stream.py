@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.clustering.router import CellRouter, fit_router
+from momentc.effort import working_order
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments, combine_moments
 from momentc.moments.frame import Extent, Frame, extent_of
 from momentc.moments.multi_index import product_plan
-from momentc.moments.request import compared_order, working_order
+from momentc.moments.request import compared_order
 from momentc.options import CompressOptions
 from momentc.streaming.cell_store import CellStore
 from momentc.streaming.plan import StreamPlan

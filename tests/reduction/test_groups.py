@@ -20,6 +20,7 @@ from momentc.reduction.groups import reduce_groups
 from momentc.reduction.tableau import remove_points
 from tests import oracle
 from tests.strategies import groupings
+from tests.tolerances import set_tolerance
 
 Array = NDArray[np.float64]
 EPS = float(np.finfo(np.float64).eps)
@@ -237,16 +238,10 @@ def test_a_fault_beyond_repair_leaves_the_group_as_it_was(
     assert weights.tobytes() == before.tobytes()
 
 
-def set_tolerance(monkeypatch: pytest.MonkeyPatch, name: str, value: float) -> None:
-    for module in (groups_module, repair_module):
-        monkeypatch.setattr(module, name, lambda n_moments: value)
-
-
 @pytest.mark.parametrize("size", [20, 45, 200])
 def test_a_group_that_misses_its_tolerance_is_left_as_it_was(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No arithmetic in float64 holds 1e-40."""
     set_tolerance(monkeypatch, "group_tolerance", 1e-40)
     points, before, groups, plan = faulty_group(size)
     weights = before.copy()

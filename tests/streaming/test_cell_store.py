@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from momentc.errors import VerificationError
 from momentc.groups import Groups
 from momentc.moments.multi_index import product_plan
-from momentc.reduction import groups as groups_module
-from momentc.reduction import repair as repair_module
 from momentc.reduction.groups import reduce_groups
 from momentc.streaming import cell_store as cell_store_module
 from momentc.streaming.cell_store import LEAST_CELL, CellStore
 from tests import oracle
 from tests.streaming.streams import as_bytes
+from tests.tolerances import set_tolerance
 
 Array = NDArray[np.float64]
 
@@ -176,9 +175,7 @@ def test_cells_of_too_few_rows_are_refused() -> None:
 
 
 def test_a_cell_that_cannot_be_reduced_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No arithmetic in float64 holds 1e-40."""
-    for module in (groups_module, repair_module):
-        monkeypatch.setattr(module, "group_tolerance", lambda n_moments: 1e-40)
+    set_tolerance(monkeypatch, "group_tolerance", 1e-40)
     store = CellStore(2, LEAST, PLAN, 0)
     local, weights = rows(LEAST + 1)
     put(store, local[:LEAST], weights[:LEAST], 0)
@@ -191,8 +188,7 @@ def test_a_cell_that_cannot_be_reduced_is_an_error(monkeypatch: pytest.MonkeyPat
 def test_cells_that_cannot_be_reduced_at_the_end_stay_as_they_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (groups_module, repair_module):
-        monkeypatch.setattr(module, "group_tolerance", lambda n_moments: 1e-40)
+    set_tolerance(monkeypatch, "group_tolerance", 1e-40)
     store = CellStore(1, LEAST, PLAN, 0)
     local, weights = rows(LEAST)
     put(store, local, weights, 0)

@@ -1,0 +1,160 @@
+"""What a compression does beyond what was asked, by ``effort``.
+
+Two means: the reductions keep a higher order K than k, and the freedom that their moments leave the
+weights is spent as well (``momentc.surplus``). Which of them, and how far, follows from k, the
+number of variables and the target alone, so that the memory can be planned before a row is read.
+"""
+
+import math
+from typing import Final
+
+from momentc.moments.multi_index import n_moments
+from momentc.moments.request import largest_order
+from momentc.options import Effort
+
+__all__ = [
+    "highest_order",
+    "matches_surplus",
+    "surplus_bytes",
+    "surplus_orders",
+    "working_order",
+    "working_orders",
+]
+
+# What a working order K > k may cost, by effort: its moments relative to those of order k, and in
+# all. The cost of removing a point grows as N_K^2, so "normal" raises the order where that is next
+# to free, and "high" wherever the target leaves room.
+# The first order more brings the most, so it may cost more than the next ones.
+_AFFORDABLE: Final[dict[Effort, tuple[float, float, float]]] = {
+    "low": (1.0, 1.0, 0.0),
+    "normal": (2.25, 1.8, 130.0),
+    "high": (4.0, 4.0, math.inf),
+}
+
+# Orders of few moments may be raised to so many moments whatever the ratio, and no order by more
+# than so many: beyond, the errors of smooth functions are rounding already.
+FREE_MOMENTS: Final = 36
+MORE_ORDERS: Final = 4
+
+# Points of the target per moment of the working order: fewer, larger groups lose more by their
+# diameter than they gain by the order.
+POINTS_PER_MOMENT: Final = 3
+
+# Points of the target up to which the freedom of their weights is spent as well, by effort: that
+# takes the cube of their number of operations.
+_MATCHED_POINTS: Final[dict[Effort, int]] = {"low": 0, "normal": 1000, "high": 4000}
+
+# In so many variables orders are raised even where that is done; in more, groups of more points
+# lose by their diameter what the order gains, once it is.
+RAISED_AND_MATCHED: Final = 2
+
+# Moments up to which groups are small enough to raise an order all the same.
+FEW_MOMENTS: Final = 20
+
+# Parts of the points that the moments matched in the end may be, besides those kept anyway;
+# and the part that these may be, for anything to be free.
+SURPLUS_PARTS: Final = (0.1, 0.2, 0.35)
+MOST_CONDITIONS: Final = 0.6
+
+# Matrices of all pairs of points that are in memory together.
+SURPLUS_COPIES: Final = 4
+
+
+def working_order(k: int, rank: int, target: int, effort: Effort) -> int:
+    """Return the order K >= k that the reductions keep, the highest if there are several.
+
+    The error of a reduction at order K falls as the (K+1)-th power of the diameter of its groups,
+    and the diameter grows only as N_K^(1/m). While the target leaves room for many groups of N_K
+    points, a higher order therefore lowers the error of every smooth function: by 10 to 100 times
+    for one or two orders more (``docs/algorithm.md``).
+
+    Parameters
+    ----------
+    k : int
+        The order that was asked for.
+    rank : int
+        Number of variables.
+    target : int
+        Points that will be left.
+    effort : {'low', 'normal', 'high'}
+        'low' keeps K = k.
+    """
+    return max(working_orders(k, rank, target, effort))
+
+
+def working_orders(k: int, rank: int, target: int, effort: Effort) -> list[int]:
+    """Return the orders at which the reductions are done, of which the better result is taken.
+
+    Parameters
+    ----------
+    k, rank, target, effort
+        See :func:`working_order`.
+    """
+    raised = _raised_order(k, rank, target, effort)
+    if not matches_surplus(rank, target, effort):
+        return [raised]
+    if rank <= RAISED_AND_MATCHED and effort == "normal":
+        return [raised]
+    compact = min(raised, max(k, largest_order(rank, FEW_MOMENTS)))
+    return sorted({compact, raised}) if effort == "high" else [compact]
+
+
+def _raised_order(k: int, rank: int, target: int, effort: Effort) -> int:
+    """Return the highest order that is affordable."""
+    first_factor, factor, most = _AFFORDABLE[effort]
+    if rank == 0 or effort == "low":
+        return k
+    asked = n_moments(rank, k)
+    order = k
+    while order < k + MORE_ORDERS:
+        needed = n_moments(rank, order + 1)
+        affordable = max((first_factor if order == k else factor) * asked, FREE_MOMENTS)
+        if needed > min(affordable, most, target / POINTS_PER_MOMENT):
+            break
+        order += 1
+    return order
+
+
+def matches_surplus(rank: int, target: int, effort: Effort) -> bool:
+    """Return whether the freedom of the weights is spent (``momentc.surplus``).
+
+    Not in one variable, where a higher order brings as much.
+    """
+    return rank > 1 and target <= _MATCHED_POINTS[effort]
+
+
+def surplus_orders(order: int, rank: int, n_points: int) -> list[int]:
+    """Return the orders K' >= K that surplus matching tries, ascending; none without room for it.
+
+    Parameters
+    ----------
+    order : int
+        The order K that the reductions kept.
+    rank : int
+        Number of variables.
+    n_points : int
+        Points whose weights are matched.
+    """
+    if n_moments(rank, order) > MOST_CONDITIONS * n_points:
+        return []
+    found = (largest_order(rank, int(part * n_points)) for part in SURPLUS_PARTS)
+    return sorted({order, *(max(order, candidate) for candidate in found)})
+
+
+def highest_order(k: int, rank: int, target: int, effort: Effort) -> int:
+    """Return the highest order that a compression may match.
+
+    Parameters
+    ----------
+    k, rank, target, effort
+        See :func:`working_order`.
+    """
+    order = working_order(k, rank, target, effort)
+    if not matches_surplus(rank, target, effort):
+        return order
+    return max([order, *surplus_orders(order, rank, target)])
+
+
+def surplus_bytes(rank: int, target: int, effort: Effort) -> int:
+    """Return the bytes that surplus matching takes at its peak."""
+    return SURPLUS_COPIES * 8 * target**2 if matches_surplus(rank, target, effort) else 0
