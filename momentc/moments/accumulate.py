@@ -81,10 +81,10 @@ def _accumulate(points, weights, parent, axis, power, order, legendre, high, low
             for i in range(count):
                 column[i] = points[start + i, j]
             if legendre:
-                legendre_rows(column[:count], tables[j, :, :count])
+                legendre_rows(column[:count], tables[j])
             else:
-                power_rows(column[:count], tables[j, :, :count])
-        fill_products(tables[:, :, :count], parent, axis, power, tile[:, :count])
+                power_rows(column[:count], tables[j])
+        fill_products(tables, parent, axis, power, count, tile)
         for i in range(count):
             part[i] = weights[start + i]
         for i in range(count, TILE):

@@ -8,7 +8,14 @@ the reported moments are those of the monomials.
 
 Matrices of features are feature-major, ``(n_moments, n_points)``: every inner loop then runs over
 points, contiguous in memory.
+
+Of an index that is not unsigned numba asks whether it is negative, and of every view of a row it
+counts the references: the one can keep the compiler from vector instructions, the other costs as
+much as twenty entries. So the rows of a tile are addressed in the whole tile, by unsigned indices,
+and a tile of fewer points than it has room for is passed whole, for its rows to be contiguous.
 """
+
+from typing import Final
 
 import numba as nb
 import numpy as np
@@ -18,6 +25,8 @@ from momentc.moments.multi_index import ProductPlan
 
 __all__ = ["fill_products", "legendre_features", "legendre_rows", "power_rows", "weighted_sums"]
 
+U: Final = np.uint64
+
 
 @nb.njit(cache=True, nogil=True)
 def legendre_rows(values, rows):  # type: ignore[no-untyped-def]
@@ -26,9 +35,9 @@ def legendre_rows(values, rows):  # type: ignore[no-untyped-def]
     Parameters
     ----------
     values : (n,) float64 ndarray  # IN, in [-1, 1]
-    rows : (order + 1, n) float64 ndarray  # OUT
+    rows : (order + 1, >= n) float64 ndarray  # OUT, C-contiguous
     """
-    n = values.shape[0]
+    n = U(values.shape[0])
     for i in range(n):
         rows[0, i] = 1.0
     if rows.shape[0] > 1:
@@ -37,11 +46,11 @@ def legendre_rows(values, rows):  # type: ignore[no-untyped-def]
     for degree in range(1, rows.shape[0] - 1):
         a = (2.0 * degree + 1.0) / (degree + 1.0)
         b = degree / (degree + 1.0)
-        here = rows[degree]
-        below = rows[degree - 1]
-        above = rows[degree + 1]
+        below = U(degree - 1)
+        here = U(degree)
+        above = U(degree + 1)
         for i in range(n):
-            above[i] = a * values[i] * here[i] - b * below[i]
+            rows[above, i] = a * values[i] * rows[here, i] - b * rows[below, i]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -51,41 +60,42 @@ def power_rows(values, rows):  # type: ignore[no-untyped-def]
     Parameters
     ----------
     values : (n,) float64 ndarray  # IN
-    rows : (order + 1, n) float64 ndarray  # OUT
+    rows : (order + 1, >= n) float64 ndarray  # OUT, C-contiguous
     """
-    n = values.shape[0]
+    n = U(values.shape[0])
     for i in range(n):
         rows[0, i] = 1.0
     for degree in range(1, rows.shape[0]):
-        below = rows[degree - 1]
-        here = rows[degree]
+        below = U(degree - 1)
+        here = U(degree)
         for i in range(n):
-            here[i] = below[i] * values[i]
+            rows[here, i] = rows[below, i] * values[i]
 
 
 @nb.njit(cache=True, nogil=True)
-def fill_products(tables, parent, axis, power, out):  # type: ignore[no-untyped-def]
+def fill_products(tables, parent, axis, power, n, out):  # type: ignore[no-untyped-def]
     """Fill ``out[a] = prod_j tables[j, a_j]`` for every multi-index a, one multiplication each.
 
     Parameters
     ----------
-    tables : (n_variables, order + 1, n) float64 ndarray  # IN, one-dimensional polynomials
+    tables : (n_variables, order + 1, >= n) float64 ndarray  # IN, one-dimensional polynomials
     parent, axis, power : (n_moments,) int64 ndarray  # IN, see ProductPlan
-    out : (n_moments, n) float64 ndarray  # OUT
+    n : int  # IN
+    out : (n_moments, >= n) float64 ndarray  # OUT, in the first n columns; C-contiguous
     """
-    n = out.shape[1]
-    for i in range(n):
+    end = U(n)
+    for i in range(end):
         out[0, i] = 1.0
-    for a in range(1, parent.shape[0]):
-        row = out[a]
-        factor = tables[axis[a], power[a]]
-        shorter = out[parent[a]]
+    for a in range(U(1), U(parent.shape[0])):
+        j = U(axis[a])
+        degree = U(power[a])
+        shorter = U(parent[a])
         if parent[a] == 0:
-            for i in range(n):
-                row[i] = factor[i]
+            for i in range(end):
+                out[a, i] = tables[j, degree, i]
         else:
-            for i in range(n):
-                row[i] = shorter[i] * factor[i]
+            for i in range(end):
+                out[a, i] = out[shorter, i] * tables[j, degree, i]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -93,19 +103,15 @@ def weighted_sums(features, weights):  # type: ignore[no-untyped-def]
     """Return ``sum_j weights_j features[:, j]``, in four interleaved sums for speed."""
     n_features, n = features.shape
     sums = np.empty(n_features)
-    for a in range(n_features):
-        row = features[a]
+    for a in range(U(n_features)):
         s0 = s1 = s2 = s3 = 0.0
-        i = 0
-        while i + 4 <= n:
-            s0 += row[i] * weights[i]
-            s1 += row[i + 1] * weights[i + 1]
-            s2 += row[i + 2] * weights[i + 2]
-            s3 += row[i + 3] * weights[i + 3]
-            i += 4
-        while i < n:
-            s0 += row[i] * weights[i]
-            i += 1
+        for i in range(U(0), U(n // 4 * 4), U(4)):
+            s0 += features[a, i] * weights[i]
+            s1 += features[a, i + U(1)] * weights[i + U(1)]
+            s2 += features[a, i + U(2)] * weights[i + U(2)]
+            s3 += features[a, i + U(3)] * weights[i + U(3)]
+        for i in range(U(n // 4 * 4), U(n)):
+            s0 += features[a, i] * weights[i]
         sums[a] = (s0 + s1) + (s2 + s3)
     return sums
 
@@ -119,7 +125,7 @@ def _legendre_products(points, parent, axis, power, order, out):  # type: ignore
         for i in range(n):
             column[i] = points[i, j]
         legendre_rows(column, tables[j])
-    fill_products(tables, parent, axis, power, out)
+    fill_products(tables, parent, axis, power, n, out)
 
 
 def legendre_features(points: NDArray[np.float64], plan: ProductPlan) -> NDArray[np.float64]:

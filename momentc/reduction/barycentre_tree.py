@@ -11,6 +11,8 @@ The caller passes the points in an order in which neighbours are near each other
 are small in space too, and the moments of order k+1 change little.
 """
 
+from typing import Final
+
 import numba as nb
 import numpy as np
 
@@ -18,6 +20,8 @@ from momentc.reduction.box import TILE, evaluate_features
 from momentc.reduction.compiled_apart import call_remove_points
 
 __all__ = ["shrink_by_barycentres"]
+
+U: Final = np.uint64
 
 
 @nb.njit(cache=True, nogil=True)
@@ -27,24 +31,23 @@ def _add_by_group(tile, weights, start, end, n, sums):  # type: ignore[no-untype
     Point i of n belongs to the group g with ``g n // G <= i < (g + 1) n // G``.
     """
     n_groups = sums.shape[1]
-    for a in range(sums.shape[0]):
-        row = tile[a]
-        line = sums[a]
+    for a in range(U(sums.shape[0])):
         group = ((start + 1) * n_groups - 1) // n
         i = start
         while i < end:
             last = min(end, (group + 1) * n // n_groups)
+            shift = U(start)
+            whole = i + (last - i) // 4 * 4
             s0 = s1 = s2 = s3 = 0.0
-            while i + 4 <= last:
-                s0 += row[i - start] * weights[i]
-                s1 += row[i - start + 1] * weights[i + 1]
-                s2 += row[i - start + 2] * weights[i + 2]
-                s3 += row[i - start + 3] * weights[i + 3]
-                i += 4
-            while i < last:
-                s0 += row[i - start] * weights[i]
-                i += 1
-            line[group] += (s0 + s1) + (s2 + s3)
+            for place in range(U(i), U(whole), U(4)):
+                s0 += tile[a, place - shift] * weights[place]
+                s1 += tile[a, place - shift + U(1)] * weights[place + U(1)]
+                s2 += tile[a, place - shift + U(2)] * weights[place + U(2)]
+                s3 += tile[a, place - shift + U(3)] * weights[place + U(3)]
+            for place in range(U(whole), U(last)):
+                s0 += tile[a, place - shift] * weights[place]
+            sums[a, U(group)] += (s0 + s1) + (s2 + s3)
+            i = last
             group += 1
 
 
@@ -94,8 +97,7 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
         masses = np.empty(n_groups)
         for start in range(0, n_alive, TILE):
             end = start + TILE if start + TILE < n_alive else n_alive
-            features = tile[:, : end - start]
-            evaluate_features(left, start, end, tables, parent, axis, power, features)
+            evaluate_features(left, start, end, tables, parent, axis, power, tile)
             _add_by_group(tile, left_weights, start, end, n_alive, means)
         for group in range(n_groups):
             # The first feature is the constant 1: its sum is the mass.

@@ -44,12 +44,11 @@ def evaluate_features(columns, first, last, tables, parent, axis, power, out):  
     first, last : int  # IN
     tables : (m, order + 1, >= last - first) float64 ndarray  # work space
     parent, axis, power : (N,) int64 ndarray  # IN, see ProductPlan
-    out : (N, last - first) float64 ndarray  # OUT
+    out : (N, >= last - first) float64 ndarray  # OUT, in the first columns
     """
-    count = last - first
     for j in range(columns.shape[0]):
-        legendre_rows(columns[j, first:last], tables[j, :, :count])
-    fill_products(tables[:, :, :count], parent, axis, power, out)
+        legendre_rows(columns[j, first:last], tables[j])
+    fill_products(tables, parent, axis, power, last - first, out)
 
 
 @nb.njit(cache=True, nogil=True)

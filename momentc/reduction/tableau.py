@@ -31,38 +31,52 @@ from momentc.reduction.lapack import factorise_lu, solve_unit_lower, subtract_pr
 
 __all__ = ["express_in_basis", "remove_points", "resolve_weights"]
 
+# Of an index that is not unsigned numba asks whether it is negative, which keeps the compiler from
+# vector instructions unless the loop begins at 0; and every view of a row is counted as a reference,
+# which costs as much as twenty entries. So rows are addressed in the whole array, by these.
+U = np.uint64
+
 # From this number of features on LAPACK factorises; below, a call costs as much as the work.
-LAPACK_FROM = 24
+LAPACK_FROM = 64
 
 # Changes of the basis that are applied to all directions to come at once, by a matrix product.
 BLOCK = 16
 
 
 @nb.njit(cache=True, nogil=True)
-def _apply_pivots(features, line, last, n_columns):  # type: ignore[no-untyped-def]
-    """Subtract from ``line`` what makes its entries at pivots ``0 .. last - 1`` zero.
+def _apply_pivots(features, i, last):  # type: ignore[no-untyped-def]
+    """Subtract from row i what makes its entries at pivots ``0 .. last - 1`` zero.
 
     Rows ``0 .. last - 1`` of ``features`` are unit upper triangular at those columns. Four
-    pivots are fused: the line is then loaded and stored once for four multiply-adds.
+    pivots are fused: the row is then loaded and stored once for four multiply-adds.
     """
+    end = U(features.shape[1])
+    own = U(i)
     r = 0
     while r + 4 <= last:
-        a = features[r]
-        b = features[r + 1]
-        c = features[r + 2]
-        d = features[r + 3]
-        fa = line[r]
-        fb = line[r + 1] - fa * a[r + 1]
-        fc = line[r + 2] - fa * a[r + 2] - fb * b[r + 2]
-        fd = line[r + 3] - fa * a[r + 3] - fb * b[r + 3] - fc * c[r + 3]
-        for j in range(r + 4, n_columns):
-            line[j] -= (fa * a[j] + fb * b[j]) + (fc * c[j] + fd * d[j])
+        r0 = U(r)
+        r1 = U(r + 1)
+        r2 = U(r + 2)
+        r3 = U(r + 3)
+        f0 = features[own, r0]
+        f1 = features[own, r1] - f0 * features[r0, r1]
+        f2 = features[own, r2] - f0 * features[r0, r2] - f1 * features[r1, r2]
+        f3 = (
+            features[own, r3]
+            - f0 * features[r0, r3]
+            - f1 * features[r1, r3]
+            - f2 * features[r2, r3]
+        )
+        for j in range(U(r + 4), end):
+            features[own, j] -= (f0 * features[r0, j] + f1 * features[r1, j]) + (
+                f2 * features[r2, j] + f3 * features[r3, j]
+            )
         r += 4
     while r < last:
-        a = features[r]
-        fa = line[r]
-        for j in range(r + 1, n_columns):
-            line[j] -= fa * a[j]
+        r0 = U(r)
+        f0 = features[own, r0]
+        for j in range(U(r + 1), end):
+            features[own, j] -= f0 * features[r0, j]
         r += 1
 
 
@@ -82,39 +96,41 @@ def _eliminate(features, n_pivot_columns, tolerance, order_of, done):  # type: i
         The rank r: rows 0 .. r-1 are unit upper triangular at columns 0 .. r-1, the basis points.
     """
     n_rows, g = features.shape
+    end = U(g)
     rank = np.int64(done)
     for i in range(done, n_rows):
         if rank >= n_pivot_columns:
             break
-        line = features[i]
-        _apply_pivots(features, line, rank, g)
+        _apply_pivots(features, i, rank)
+        own = U(i)
         best = tolerance
         column = -1
         for j in range(rank, n_pivot_columns):
-            size = abs(line[j])
+            size = abs(features[own, U(j)])
             if size > best:
                 best = size
                 column = j
         if column < 0:
             continue
+        pivot = U(rank)
         if i != rank:
-            for j in range(g):
-                swap = line[j]
-                line[j] = features[rank, j]
-                features[rank, j] = swap
-            line = features[rank]
+            for j in range(end):
+                swap = features[own, j]
+                features[own, j] = features[pivot, j]
+                features[pivot, j] = swap
         if column != rank:
-            for row in range(n_rows):
-                swap = features[row, column]
-                features[row, column] = features[row, rank]
-                features[row, rank] = swap
+            other = U(column)
+            for row in range(U(n_rows)):
+                swap = features[row, other]
+                features[row, other] = features[row, pivot]
+                features[row, pivot] = swap
             place = order_of[column]
             order_of[column] = order_of[rank]
             order_of[rank] = place
-        inverse = 1.0 / line[rank]
-        line[rank] = 1.0
-        for j in range(rank + 1, g):
-            line[j] *= inverse
+        inverse = 1.0 / features[pivot, pivot]
+        features[pivot, pivot] = 1.0
+        for j in range(U(rank + 1), end):
+            features[pivot, j] *= inverse
         rank += 1
     return rank
 
@@ -146,27 +162,30 @@ def _factorise(features, tolerance, order_of, spare):  # type: ignore[no-untyped
 @nb.njit(cache=True, nogil=True)
 def _substitute(features, rank):  # type: ignore[no-untyped-def]
     """Substitute back in rows ``0 .. rank - 1``, for the columns from ``rank`` on."""
-    g = features.shape[1]
+    begin = U(rank)
+    end = U(features.shape[1])
     for r in range(rank - 2, -1, -1):
-        line = features[r]
+        own = U(r)
         s = r + 1
         while s + 4 <= rank:
-            fa = line[s]
-            fb = line[s + 1]
-            fc = line[s + 2]
-            fd = line[s + 3]
-            a = features[s]
-            b = features[s + 1]
-            c = features[s + 2]
-            d = features[s + 3]
-            for j in range(rank, g):
-                line[j] -= (fa * a[j] + fb * b[j]) + (fc * c[j] + fd * d[j])
+            s0 = U(s)
+            s1 = U(s + 1)
+            s2 = U(s + 2)
+            s3 = U(s + 3)
+            f0 = features[own, s0]
+            f1 = features[own, s1]
+            f2 = features[own, s2]
+            f3 = features[own, s3]
+            for j in range(begin, end):
+                features[own, j] -= (f0 * features[s0, j] + f1 * features[s1, j]) + (
+                    f2 * features[s2, j] + f3 * features[s3, j]
+                )
             s += 4
         while s < rank:
-            fa = line[s]
-            a = features[s]
-            for j in range(rank, g):
-                line[j] -= fa * a[j]
+            s0 = U(s)
+            f0 = features[own, s0]
+            for j in range(begin, end):
+                features[own, j] -= f0 * features[s0, j]
             s += 1
 
 
@@ -216,6 +235,21 @@ def _first_at(values, wanted):  # type: ignore[no-untyped-def]
     return -1
 
 
+@nb.njit(cache=True, nogil=True)
+def _least(values, start):  # type: ignore[no-untyped-def]
+    """Return the least of the values and ``start``, by four chains of comparisons."""
+    n = values.shape[0]
+    least0 = least1 = least2 = least3 = start
+    for s in range(U(0), U(n // 4 * 4), U(4)):
+        least0 = min(least0, values[s])
+        least1 = min(least1, values[s + U(1)])
+        least2 = min(least2, values[s + U(2)])
+        least3 = min(least3, values[s + U(3)])
+    for s in range(U(n // 4 * 4), U(n)):
+        least0 = min(least0, values[s])
+    return min(min(least0, least1), min(least2, least3))
+
+
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _nearest_end(direction, basis_weights, own_weight, reach):  # type: ignore[no-untyped-def]
     """Return (step, leaving basis point or -1 for the rest point itself, sign) of the nearer end.
@@ -233,12 +267,8 @@ def _nearest_end(direction, basis_weights, own_weight, reach):  # type: ignore[n
         end = basis_weights[s] / direction[s]
         to_down[s] = -end if direction[s] < 0.0 else np.inf
         to_up[s] = end if direction[s] > 0.0 else np.inf
-    down = own_weight
-    for s in range(rank):
-        down = min(down, to_down[s])
-    up = np.inf
-    for s in range(rank):
-        up = min(up, to_up[s])
+    down = _least(to_down, own_weight)
+    up = _least(to_up, np.inf)
     if down <= up:
         return down, _first_at(to_down, down) if down < own_weight else -1, 1.0
     return up, _first_at(to_up, up), -1.0
@@ -247,29 +277,33 @@ def _nearest_end(direction, basis_weights, own_weight, reach):  # type: ignore[n
 @nb.njit(cache=True, nogil=True)
 def _change_basis(direction, changes, left, pivots, n_changes):  # type: ignore[no-untyped-def]
     """Apply all changes of the basis so far to a direction, four at a time."""
-    rank = direction.shape[0]
+    rank = U(direction.shape[0])
     p = 0
     while p + 4 <= n_changes:
-        a = changes[p]
-        b = changes[p + 1]
-        c = changes[p + 2]
-        d = changes[p + 3]
-        at = left[p]
-        fa = direction[at] * pivots[p]
-        at = left[p + 1]
-        fb = (direction[at] - fa * a[at]) * pivots[p + 1]
-        at = left[p + 2]
-        fc = (direction[at] - fa * a[at] - fb * b[at]) * pivots[p + 2]
-        at = left[p + 3]
-        fd = (direction[at] - fa * a[at] - fb * b[at] - fc * c[at]) * pivots[p + 3]
+        p0 = U(p)
+        p1 = U(p + 1)
+        p2 = U(p + 2)
+        p3 = U(p + 3)
+        at = U(left[p0])
+        f0 = direction[at] * pivots[p0]
+        at = U(left[p1])
+        f1 = (direction[at] - f0 * changes[p0, at]) * pivots[p1]
+        at = U(left[p2])
+        f2 = (direction[at] - f0 * changes[p0, at] - f1 * changes[p1, at]) * pivots[p2]
+        at = U(left[p3])
+        f3 = (
+            direction[at] - f0 * changes[p0, at] - f1 * changes[p1, at] - f2 * changes[p2, at]
+        ) * pivots[p3]
         for s in range(rank):
-            direction[s] -= (fa * a[s] + fb * b[s]) + (fc * c[s] + fd * d[s])
+            direction[s] -= (f0 * changes[p0, s] + f1 * changes[p1, s]) + (
+                f2 * changes[p2, s] + f3 * changes[p3, s]
+            )
         p += 4
     while p < n_changes:
-        a = changes[p]
-        fa = direction[left[p]] * pivots[p]
+        p0 = U(p)
+        f0 = direction[U(left[p0])] * pivots[p0]
         for s in range(rank):
-            direction[s] -= fa * a[s]
+            direction[s] -= f0 * changes[p0, s]
         p += 1
 
 
@@ -282,19 +316,19 @@ def _change_all(  # type: ignore[no-untyped-def]
     ``factors`` is work space, (n_changes, last - first): the multiple of each change that goes
     into each direction.
     """
-    for p in range(changes.shape[0]):
-        line = factors[p]
-        source = features[left[p]]
-        for j in range(last - first):
-            line[j] = source[first + j]
+    begin = U(first)
+    width = U(last - first)
+    for p in range(U(changes.shape[0])):
+        at = U(left[p])
+        for j in range(width):
+            factors[p, j] = features[at, begin + j]
         for q in range(p):
-            entry = changes[q, left[p]]
-            earlier = factors[q]
-            for j in range(last - first):
-                line[j] -= entry * earlier[j]
+            entry = changes[q, at]
+            for j in range(width):
+                factors[p, j] -= entry * factors[q, j]
         pivot = pivots[p]
-        for j in range(last - first):
-            line[j] *= pivot
+        for j in range(width):
+            factors[p, j] *= pivot
     subtract_product(features, first, last, changes, factors)
 
 
@@ -351,8 +385,8 @@ def remove_points(  # type: ignore[no-untyped-def]
             n_changes = np.int64(0)
         column = g - 1 - n_removed
         rest = order_of[column]
-        for s in range(rank):
-            direction[s] = features[s, column]
+        for s in range(U(rank)):
+            direction[s] = features[s, U(column)]
         _change_basis(direction, changes, left, pivots, n_changes)
         own_weight = weights[rest]
         step, leaves, sign = _nearest_end(direction, basis_weights, own_weight, reach)
@@ -370,8 +404,8 @@ def remove_points(  # type: ignore[no-untyped-def]
         basis_weights[leaves] = left_over if left_over > 0.0 else 0.0
         pivots[n_changes] = 1.0 / direction[leaves]
         left[n_changes] = leaves
-        for s in range(rank):
-            changes[n_changes, s] = direction[s]
+        for s in range(U(rank)):
+            changes[U(n_changes), s] = direction[s]
         # With f = d[leaves] / pivot the other direction becomes d - f * direction, and f itself at
         # the place that changed hands; the 1 taken off here makes both one formula.
         changes[n_changes, leaves] -= 1.0

@@ -77,6 +77,6 @@ def test_products_of_any_tables() -> None:
     tables = np.array([[[1.0], [2.0], [3.0]], [[1.0], [5.0], [7.0]]])
     plan = product_plan(2, 2)
     out = np.empty((6, 1))
-    fill_products(tables, plan.parent, plan.axis, plan.power, out)
+    fill_products(tables, plan.parent, plan.axis, plan.power, out.shape[1], out)
     by_index = dict(zip(map(tuple, plan.exponents.tolist()), out[:, 0].tolist(), strict=True))
     assert by_index == {(0, 0): 1, (1, 0): 2, (0, 1): 5, (2, 0): 3, (1, 1): 10, (0, 2): 7}
