@@ -142,7 +142,10 @@ def reduce_support(
     surplus = max(1, n_moments // SURPLUS_PART)
     idle = 0
     while len(alive) > target:
-        nearest = SmallestGroups(points, alive, surplus, n_moments, stream(), n_threads=n_threads)
+        nearest = SmallestGroups(
+            points, alive, surplus, n_moments, stream(), n_threads=n_threads,
+            map_function=map_function,
+        )  # fmt: skip
         n_before = len(alive)
         while len(alive) > target:
             groups_or_none = nearest.next(weights, len(alive) - target)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.clustering.duplicates import merge_duplicates
+from momentc.clustering.reach import order_within_clusters
 from momentc.compression import Compression, certify, matched_order
 from momentc.cpus import available_threads
 from momentc.effort import (
@@ -309,12 +310,18 @@ def _reduce(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], int]:
     """Return the positions that are kept, their weights, and the order that they match.
 
-    The reductions keep the moments up to each of ``orders``, and the best result is taken.
+    The reductions keep the moments up to each of ``orders``, or of a lower one from k on where the
+    groups would reach from one cluster to the next; and the best result is taken.
     """
     options = task.options
+    with watch.stage("reduction"):
+        lowered = {
+            order_within_clusters(task.points, options.k, order, options.target, options.seed)
+            for order in orders
+        }
     candidates: list[Candidate] = []
     judge: Judge | None = None
-    for order in orders:
+    for order in sorted(lowered):
         with watch.stage("reduction"):
             reduced, source = _reduced(task, order)
         candidates.append(reduced)
@@ -327,7 +334,7 @@ def _reduce(
             if judge is None:
                 # What came from other orders is compared by all points: the source of one order
                 # errs beyond it.
-                whole = (task.points, task.weights) if len(orders) > 1 else source
+                whole = (task.points, task.weights) if len(lowered) > 1 else source
                 judge = Judge(*whole, options.seed)
     if judge is not None:
         with watch.stage("surplus matching"):

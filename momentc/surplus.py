@@ -38,7 +38,7 @@ LEAST_RATIO: Final = 0.1
 
 # Families of the panel and how much each counts: the first two are much alike.
 FAMILIES: Final = {"sigmoid": 0.5, "rational": 0.5, "bumps": 1.0, "cosines": 1.0, "relu": 1.0}
-PER_FAMILY: Final = 8
+PER_FAMILY: Final = 15
 
 # The values of the functions are about 1: errors below this do no harm, their ratios mean nothing.
 FLOOR: Final = 1e-10

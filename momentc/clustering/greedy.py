@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from momentc.groups import Groups
+from momentc.map_function import MapFunction
 
 __all__ = ["SmallestGroups"]
 
@@ -39,8 +40,13 @@ WIDEST: Final = 1.5
 SPARE_PART: Final = 0.5
 USED_UP_PART: Final = 0.25
 
-# Neighbours that a search must find to be worth starting threads (about 2 ms).
+# Neighbours that a search must find to be worth starting threads (about 2 ms), and members of
+# groups that a look through the lists must give for each task (about 0.2 ms).
 WORTH_THREADS: Final = 10_000
+WORTH_A_TASK: Final = 30_000
+
+# Index of an array in a compiled loop (see ``moments/features.py``).
+U: Final = np.uint64
 
 
 class SmallestGroups:
@@ -57,8 +63,8 @@ class SmallestGroups:
         Points that a group keeps, N.
     seed : numpy.random.SeedSequence
         Chooses the candidate centres.
-    n_threads : int
-        For the neighbour search, whose result does not depend on it.
+    n_threads, map_function
+        The result does not depend on them.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class SmallestGroups:
         seed: np.random.SeedSequence,
         *,
         n_threads: int = 1,
+        map_function: MapFunction = map,
     ) -> None:
         n_alive = len(alive)
         self._size = min(n_keep + surplus, n_alive)
@@ -89,6 +96,9 @@ class SmallestGroups:
         workers = n_threads if n_centres * listed >= WORTH_THREADS else 1
         self._distances, neighbours = tree.query(local[centres], k=listed, workers=workers)
         self._lists = alive[neighbours]
+        self._map = map_function
+        self._members = np.empty((n_centres, self._size), dtype=np.int64)
+        self._radius = np.empty(n_centres)
 
     def next(self, weights: NDArray[np.float64], n_remove: int) -> Groups | None:
         """Return disjoint groups of the smallest diameter, or None if the lists are used up.
@@ -100,24 +110,21 @@ class SmallestGroups:
         n_remove : int
             Points to remove at most, >= 1; the last group keeps more if it must.
         """
-        if self._on_line:
-            sizes = self._extents_of_runs(weights)
-        else:
-            members, sizes = _first_alive(self._lists, self._distances, weights, self._size)
-        usable = np.flatnonzero(np.isfinite(sizes))
-        if len(usable) == 0 or len(usable) < (1.0 - USED_UP_PART) * len(sizes):
+        sizes = self._extents_of_runs(weights) if self._on_line else self._radii_of_balls(weights)
+        n_usable = np.count_nonzero(np.isfinite(sizes))
+        if n_usable == 0 or n_usable < (1.0 - USED_UP_PART) * len(sizes):
             return None
-        sizes = sizes[usable]
-        n_compact = np.count_nonzero(sizes <= WIDEST * sizes.min())
-        n_used = min(n_compact, int(np.ceil(SMALLEST_PART * len(usable))))
-        smallest_first = usable[_ranked(sizes)[:n_used]]
+        compact = np.flatnonzero(sizes <= WIDEST * sizes.min())
+        n_used = int(np.ceil(SMALLEST_PART * n_usable))
+        smallest_first = compact[_ranked(sizes[compact])[:n_used]]
         per_group = self._size - self._n_keep
         n_wanted = -(-n_remove // per_group)
         if self._on_line:
             starts = _disjoint_runs(smallest_first, self._size, len(self._sorted), n_wanted)
             chosen = self._sorted[starts[:, None] + np.arange(self._size)]
         else:
-            chosen = members[_disjoint(members, smallest_first, len(weights), n_wanted)]
+            found = _disjoint(self._members, smallest_first, len(weights), n_wanted)
+            chosen = self._members[found]
         keep = np.full(len(chosen), self._n_keep, dtype=np.int64)
         keep[-1] += max(0, len(chosen) * per_group - n_remove)
         offsets = np.arange(len(chosen) + 1, dtype=np.int64) * self._size
@@ -129,6 +136,24 @@ class SmallestGroups:
         self._sorted, self._values = self._sorted[left], self._values[left]
         n_runs = max(0, len(self._sorted) - self._size + 1)
         return np.asarray(self._values[len(self._values) - n_runs :] - self._values[:n_runs])
+
+    def _radii_of_balls(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Fill in the members of the balls around the centres, and return their radii."""
+        n_lists = len(self._lists)
+
+        def run(first: int) -> None:
+            last = min(n_lists, first + n_part)
+            _first_alive(
+                self._lists, self._distances, weights, first, last, self._members, self._radius
+            )
+
+        n_part = max(1, WORTH_A_TASK // self._size)
+        if n_lists <= 2 * n_part:
+            n_part = n_lists
+        apply = map if n_part == n_lists else self._map
+        for _ in apply(run, range(0, n_lists, n_part)):
+            pass
+        return self._radius
 
 
 def _ranked(sizes: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -144,25 +169,30 @@ def _ranked(sizes: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 @nb.njit(cache=True, nogil=True)
-def _first_alive(lists, distances, weights, size):  # type: ignore[no-untyped-def]
-    """Return the first ``size`` points of each list that have a weight, and the last's distance.
+def _first_alive(lists, distances, weights, first, last, members, radius):  # type: ignore[no-untyped-def]
+    """Find the first points of lists ``first .. last - 1`` that have a weight, as many as asked.
 
-    The distance is infinite where a list holds fewer.
+    Parameters
+    ----------
+    lists, distances : (n_lists, listed) ndarray  # IN, int64 and float64
+    weights : (n,) float64 ndarray  # IN
+    first, last : int  # IN
+    members : (n_lists, size) int64 ndarray  # OUT
+    radius : (n_lists,) float64 ndarray  # OUT, distance of the last; infinite where there are fewer
     """
-    n_lists, listed = lists.shape
-    members = np.empty((n_lists, size), np.int64)
-    radius = np.full(n_lists, np.inf)
-    for row in range(n_lists):
+    listed = lists.shape[1]
+    size = members.shape[1]
+    for row in range(U(first), U(last)):
         count = 0
-        for place in range(listed):
+        radius[row] = np.inf
+        for place in range(U(listed)):
             point = lists[row, place]
-            if weights[point] > 0.0:
-                members[row, count] = point
+            if weights[U(point)] > 0.0:
+                members[row, U(count)] = point
                 count += 1
                 if count == size:
                     radius[row] = distances[row, place]
                     break
-    return members, radius
 
 
 @nb.njit(cache=True, nogil=True)

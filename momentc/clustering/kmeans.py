@@ -32,7 +32,7 @@ ASSIGN_POINTS: Final = 32768
 # compact: more steps made no difference to the error beyond its noise.
 LLOYD_STEPS: Final = 3
 TRAINING_POINTS: Final = 16
-LEAST_TRAINING: Final = 1024
+LEAST_TRAINING: Final = 512
 
 
 def kmeans_groups(

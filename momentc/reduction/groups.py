@@ -39,6 +39,9 @@ PIECES = 4
 WORTH_A_TASK = 3_000_000
 MOST_TASKS = 12
 
+# Multiply-adds that take as long as what is done for a group whatever its size (about 2 us).
+GROUP_COST = 20_000
+
 # Entries of a work space that stays with its thread (8 MB); larger ones are allocated as needed.
 MOST_KEPT = 1_000_000
 
@@ -212,9 +215,8 @@ def _cost(
     """Return a rough number of multiply-adds for each group; 0 for those left alone."""
     tree = sizes > TREE_FROM * n_features
     direct = 2.0 * n_features**2 * sizes
-    return np.where(
-        sizes > keep, np.where(tree, 3.0 * n_features * sizes + 8.0 * n_features**3, direct), 0.0
-    )
+    work = np.where(tree, 3.0 * n_features * sizes + 8.0 * n_features**3, direct)
+    return np.where(sizes > keep, GROUP_COST + work, 0.0)
 
 
 def _run_kernels(
@@ -298,7 +300,8 @@ def reduce_groups(
 
     if len(groups) == 0:
         return 0
-    if 2 * plan.n_moments**2 * len(groups.members) <= 2 * WORTH_A_TASK:
+    most = 2 * plan.n_moments**2 * len(groups.members) + GROUP_COST * len(groups)
+    if most <= 2 * WORTH_A_TASK:
         return run((0, len(groups)))
     cost = np.cumsum(_cost(groups.sizes, groups.keep, plan.n_moments))
     n_tasks = int(min(MOST_TASKS, cost[-1] // WORTH_A_TASK, len(groups)))

@@ -48,63 +48,81 @@ TASK_POINTS: Final = 64
 # Times that weights may fall below their bound before the problem is given up.
 PATIENCE: Final = 50
 
+# Part of its length by which every feature must differ from those before it for one factorisation
+# to give the basis of all degrees.
+CLEARLY_INDEPENDENT: Final = 2.0**-24
+
+# Index of an array in a compiled loop (see ``moments/features.py``).
+U: Final = np.uint64
+
 Array = NDArray[np.float64]
 
 
 @nb.njit(cache=True, nogil=True)
-def _fill_line(columns, first, last, p, unit, point, line):  # type: ignore[no-untyped-def]
-    """Fill ``line`` with ``unit r^(2p+1)``, r from a point to points ``first .. last - 1``."""
-    count = last - first
+def _fill_squares(columns, first, last, point, line):  # type: ignore[no-untyped-def]
+    """Fill ``line`` with the squared distances of points ``first .. last - 1`` from a point."""
+    begin = U(first)
+    count = U(last - first)
+    own = point[0]
     for j in range(count):
-        line[j] = 0.0
-    for axis in range(columns.shape[0]):
+        difference = columns[0, begin + j] - own
+        line[j] = difference * difference
+    for axis in range(U(1), U(columns.shape[0])):
         own = point[axis]
-        column = columns[axis]
         for j in range(count):
-            difference = column[first + j] - own
+            difference = columns[axis, begin + j] - own
             line[j] += difference * difference
-    # A loop for each power, without a loop inside: these use vector instructions.
-    if p == 1:
-        for j in range(count):
-            line[j] = unit * line[j] * np.sqrt(line[j])
-    elif p == 2:
-        for j in range(count):
-            line[j] = unit * (line[j] * line[j]) * np.sqrt(line[j])
-    else:
-        for j in range(count):
-            line[j] = unit * (line[j] * line[j] * line[j]) * np.sqrt(line[j])
 
 
 @nb.njit(cache=True, nogil=True)
 def _fill_sums(points, columns, weights, p, unit, out, first, last):  # type: ignore[no-untyped-def]
-    """Fill ``out[first:last]`` with the weighted sums over all columns."""
+    """Fill ``out[first:last]`` with the weighted sums over all columns.
+
+    A sum for each place in the tile: additions that do not wait for each other.
+    """
     n = columns.shape[1]
     line = np.empty(TILE)
+    sums = np.empty(TILE)
     for i in range(first, last):
-        total = 0.0
+        for j in range(TILE):
+            sums[j] = 0.0
         for start in range(0, n, TILE):
             end = min(n, start + TILE)
-            _fill_line(columns, start, end, p, unit, points[i], line)
-            s0 = s1 = s2 = s3 = 0.0
-            j = start
-            while j + 4 <= end:
-                s0 += line[j - start] * weights[j]
-                s1 += line[j - start + 1] * weights[j + 1]
-                s2 += line[j - start + 2] * weights[j + 2]
-                s3 += line[j - start + 3] * weights[j + 3]
-                j += 4
-            while j < end:
-                s0 += line[j - start] * weights[j]
-                j += 1
-            total += (s0 + s1) + (s2 + s3)
-        out[i] = total
+            _fill_squares(columns, start, end, points[i], line)
+            begin = U(start)
+            count = U(end - start)
+            # A loop for each power, without a loop inside: these use vector instructions.
+            if p == 1:
+                for j in range(count):
+                    sums[j] += weights[begin + j] * line[j] * np.sqrt(line[j])
+            elif p == 2:
+                for j in range(count):
+                    sums[j] += weights[begin + j] * (line[j] * line[j]) * np.sqrt(line[j])
+            else:
+                for j in range(count):
+                    sums[j] += weights[begin + j] * (line[j] * line[j] * line[j]) * np.sqrt(line[j])
+        total = 0.0
+        for j in range(TILE):
+            total += sums[j]
+        out[i] = unit * total
 
 
 @nb.njit(cache=True, nogil=True)
 def _fill_matrix(points, columns, p, unit, out, first, last):  # type: ignore[no-untyped-def]
     """Fill the upper triangle of rows ``first .. last - 1`` of the matrix of all points."""
+    n = columns.shape[1]
     for i in range(first, last):
-        _fill_line(columns, i, columns.shape[1], p, unit, points[i], out[i, i:])
+        line = out[i, i:]
+        _fill_squares(columns, i, n, points[i], line)
+        if p == 1:
+            for j in range(n - i):
+                line[j] = unit * line[j] * np.sqrt(line[j])
+        elif p == 2:
+            for j in range(n - i):
+                line[j] = unit * (line[j] * line[j]) * np.sqrt(line[j])
+        else:
+            for j in range(n - i):
+                line[j] = unit * (line[j] * line[j] * line[j]) * np.sqrt(line[j])
 
 
 def _unit(p: int, scale: float) -> float:
@@ -262,6 +280,7 @@ class KernelWeights:
         solution = self._free + images @ (self._along[:count] - images.T @ self._free)
         held = np.empty(0, dtype=np.int64)
         free_images = np.empty((len(solution), 0))
+        n_below = len(solution)
         for _ in range(PATIENCE):
             found = self._start + blas.dtrsv(self._factor, solution, lower=1, trans=1)
             found[held] = self._bound[held]
@@ -269,8 +288,10 @@ class KernelWeights:
             if len(below) == 0:
                 return np.asarray(found)
             held = np.concatenate([held, below])
-            if count + len(held) >= len(found):
+            # Where an order is too high, every weight that is held pushes more below.
+            if len(below) > n_below or count + len(held) >= len(found):
                 break
+            n_below = len(below)
             # What holds a weight, without what would touch the moments.
             more = self._unit_images(below)
             more -= images @ (images.T @ more)
@@ -301,7 +322,13 @@ def _orthonormal(
     counts : list of int
         Columns of the basis up to each degree.
     """
-    n_points = features.shape[1]
+    n_features, n_points = features.shape
+    if n_features <= n_points:
+        basis, triangle = qr(features.T, mode="economic", check_finite=False)
+        lengths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
+        if np.all(np.abs(np.diagonal(triangle)) > CLEARLY_INDEPENDENT * lengths):
+            coordinates = solve_triangular(triangle, residual, trans="T", check_finite=False)
+            return basis, coordinates, plan.first[1 : plan.order + 2].tolist()
     basis = np.empty((n_points, min(features.shape)), order="F")
     coordinates = np.empty(basis.shape[1])
     counts: list[int] = []

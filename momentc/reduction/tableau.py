@@ -24,6 +24,8 @@ The idea of eliminating a whole null basis is known: Tchernychova, "Caratheodory
 measures" (PhD thesis, Oxford 2015), algorithm 6; Maalouf, Jubran, Feldman (NeurIPS 2019).
 """
 
+from typing import Final
+
 import numba as nb
 import numpy as np
 
@@ -31,10 +33,8 @@ from momentc.reduction.lapack import factorise_lu, solve_unit_lower, subtract_pr
 
 __all__ = ["express_in_basis", "remove_points", "resolve_weights"]
 
-# Of an index that is not unsigned numba asks whether it is negative, which keeps the compiler from
-# vector instructions unless the loop begins at 0; and every view of a row is counted as a reference,
-# which costs as much as twenty entries. So rows are addressed in the whole array, by these.
-U = np.uint64
+# Index of an array in a compiled loop (see ``moments/features.py``).
+U: Final = np.uint64
 
 # From this number of features on LAPACK factorises; below, a call costs as much as the work.
 LAPACK_FROM = 64
@@ -247,7 +247,7 @@ def _least(values, start):  # type: ignore[no-untyped-def]
         least3 = min(least3, values[s + U(3)])
     for s in range(U(n // 4 * 4), U(n)):
         least0 = min(least0, values[s])
-    return min(min(least0, least1), min(least2, least3))
+    return min(least0, least1, least2, least3)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")

@@ -121,7 +121,7 @@ def test_the_coefficients_are_those_of_least_squares(m: int, k: int, dependent: 
     assert np.abs(coefficients - plain).max() <= 1e-14 * condition * max(1.0, np.abs(plain).max())
 
 
-@pytest.mark.parametrize("n_rows", [5, LAPACK_FROM - 1, LAPACK_FROM, 33, 64, 97, 130])
+@pytest.mark.parametrize("n_rows", [5, 33, LAPACK_FROM - 1, LAPACK_FROM, 97, 130])
 @pytest.mark.parametrize(
     "dependent", [(), (0,), (0.5,), (1,), (0.3, 0.31, 0.9)], ids=lambda parts: f"at{parts}"
 )
