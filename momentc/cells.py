@@ -7,11 +7,16 @@ are not the groups that are reduced: groups cut by count alone straddle the gaps
 (measured: up to ten times the error of k-means groups on image pixels).
 """
 
+from typing import Final
+
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["cell_cuts", "cell_edges", "deal", "near_order", "split_order"]
+
+# Index of an array in a compiled loop (see ``moments/features.py``).
+U: Final = np.uint64
 
 # Points of a cell, about, in the sample that decides the cuts of near_order.
 SAMPLE_OF_CELL = 4
@@ -23,13 +28,13 @@ def _select(keys, order, first, last, middle):  # type: ignore[no-untyped-def]
     low = first
     high = last - 1
     while low < high:
-        pivot = keys[order[(low + high) // 2]]
+        pivot = keys[U(order[U((low + high) // 2)])]
         i = low
         j = high
         while i <= j:
-            while keys[order[i]] < pivot:
+            while keys[U(order[U(i)])] < pivot:
                 i += 1
-            while keys[order[j]] > pivot:
+            while keys[U(order[U(j)])] > pivot:
                 j -= 1
             if i <= j:
                 swap = order[i]
@@ -69,8 +74,8 @@ def _split(columns, depth, sides, cuts):  # type: ignore[no-untyped-def]
                 low = np.inf
                 high = -np.inf
                 keys = columns[j]
-                for i in range(first, last):
-                    value = keys[order[i]]
+                for i in range(U(first), U(last)):
+                    value = keys[U(order[i])]
                     low = min(low, value)
                     high = max(high, value)
                 if high - low > widest:
@@ -168,11 +173,11 @@ def near_order(columns, depth):  # type: ignore[no-untyped-def]
     cuts = np.empty(n_cells)
     _split(sample, depth, sides, cuts)
     cell_of = np.empty(n, np.int64)
-    for i in range(n):
+    for i in range(U(n)):
         node = np.int64(0)
         for _ in range(depth):
             # Arithmetic on the comparison: a branch here is mispredicted every other time.
-            node = 2 * node + 1 + np.int64(columns[sides[node], i] >= cuts[node])
+            node = 2 * node + 1 + np.int64(columns[U(sides[U(node)]), i] >= cuts[U(node)])
         cell_of[i] = node - (n_cells - 1)
     return deal(cell_of, n_cells)[0]
 

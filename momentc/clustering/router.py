@@ -18,6 +18,9 @@ from momentc.clustering.kmeans import Centroids
 
 __all__ = ["CellRouter", "fit_router"]
 
+# Index of an array in a compiled loop (see ``moments/features.py``).
+U: Final = np.uint64
+
 # Centroids of a leaf, about: more find a slightly nearer one and cost as much more.
 LEAF_CELLS: Final = 16
 
@@ -26,30 +29,29 @@ LEAF_CELLS: Final = 16
 def _assign(points, depth, sides, cuts, firsts, columns, cells):  # type: ignore[no-untyped-def]
     n, m = points.shape
     distances = np.empty(np.diff(firsts).max())
-    for i in range(n):
+    for i in range(U(n)):
         node = np.int64(0)
         for _ in range(depth):
             # Arithmetic on the comparison: a branch here is mispredicted every other time.
-            node = 2 * node + 1 + np.int64(points[i, sides[node]] >= cuts[node])
+            node = 2 * node + 1 + np.int64(points[i, U(sides[U(node)])] >= cuts[U(node)])
         leaf = node - (2**depth - 1)
-        first = firsts[leaf]
-        count = firsts[leaf + 1] - first
+        first = U(firsts[U(leaf)])
+        count = U(firsts[U(leaf + 1)]) - first
         # All distances first, centroid by centroid within a column: that runs in vectors.
         for candidate in range(count):
             distances[candidate] = 0.0
-        for j in range(m):
+        for j in range(U(m)):
             value = points[i, j]
-            places = columns[j, first : first + count]
             for candidate in range(count):
-                step = value - places[candidate]
+                step = value - columns[j, first + candidate]
                 distances[candidate] += step * step
         best = distances[0]
-        cell = 0
-        for candidate in range(1, count):
+        cell = U(0)
+        for candidate in range(U(1), count):
             nearer = distances[candidate] < best
             cell = candidate if nearer else cell
             best = distances[candidate] if nearer else best
-        cells[i] = first + cell
+        cells[i] = np.int64(first + cell)
 
 
 @dataclass(frozen=True, slots=True)

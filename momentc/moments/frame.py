@@ -28,6 +28,9 @@ __all__ = ["Extent", "Frame", "FrameFit", "extent_of", "fit_frame", "widened", "
 # (the Gram matrix resolves ratios down to about sqrt(eps) = 1.5e-8).
 CLEARLY_INDEPENDENT = 1e-5
 
+# Rows whose products are summed together: they stay in the cache.
+GRAM_ROWS = 8192
+
 # Rows in one block of the sequential QR factorisation.
 QR_ROWS = 65536
 
@@ -308,10 +311,13 @@ class _CentredGram:
         self._products = np.zeros((frame.rank, frame.rank))
 
     def __call__(self, points: NDArray[np.float64]) -> None:
-        local = self._frame.apply(points)
-        self._n += len(local)
-        self._sum += local.sum(axis=0)
-        self._products += local.T @ local
+        ones = np.ones(min(len(points), GRAM_ROWS))
+        for start in range(0, len(points), GRAM_ROWS):
+            local = self._frame.apply(points[start : start + GRAM_ROWS])
+            self._n += len(local)
+            # As a product: numpy's sum over the rows of a narrow array is several times slower.
+            self._sum += ones[: len(local)] @ local
+            self._products += local.T @ local
 
     def clearly_independent(self) -> bool:
         """Tell whether no column is near the span of the others and the constant."""

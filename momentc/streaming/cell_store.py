@@ -31,6 +31,9 @@ LEAST_CELL: Final = 4
 # Rows of full cells that are reduced in one go: bounds the list of their places.
 BATCH_ROWS: Final = 1 << 20
 
+# Index of an array in a compiled loop (see ``moments/features.py``).
+U: Final = np.uint64
+
 # Cells that a thread fills in one task, at least.
 TASK_ROWS: Final = 16384
 
@@ -48,14 +51,15 @@ def _fill(  # type: ignore[no-untyped-def]
     width = raw.shape[1]
     for cell in range(first, last):
         n_put = min(edges[cell + 1] - following[cell], cell_rows - count[cell])
-        place = cell * cell_rows + count[cell]
-        for i in range(n_put):
-            row = rows[following[cell] + i]
-            for j in range(m):
+        place = U(cell * cell_rows + count[cell])
+        begin = U(following[cell])
+        for i in range(U(n_put)):
+            row = U(rows[begin + i])
+            for j in range(U(m)):
                 to_local[place + i, j] = local[row, j]
             to_weights[place + i] = weights[row]
             to_index[place + i] = index[row]
-            for j in range(width):
+            for j in range(U(width)):
                 to_raw[place + i, j] = raw[row, j]
         count[cell] += n_put
         following[cell] += n_put
