@@ -46,12 +46,12 @@ def _assign(points, depth, sides, cuts, firsts, columns, cells):  # type: ignore
                 step = value - columns[j, first + candidate]
                 distances[candidate] += step * step
         best = distances[0]
-        cell = U(0)
+        cell = np.int64(0)
         for candidate in range(U(1), count):
             nearer = distances[candidate] < best
-            cell = candidate if nearer else cell
+            cell = np.int64(candidate) if nearer else cell
             best = distances[candidate] if nearer else best
-        cells[i] = np.int64(first + cell)
+        cells[i] = np.int64(first) + cell
 
 
 @dataclass(frozen=True, slots=True)
