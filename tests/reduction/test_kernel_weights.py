@@ -13,6 +13,7 @@ from scipy.spatial.distance import cdist
 
 from momentc.moments.features import legendre_features
 from momentc.moments.multi_index import ProductPlan, product_plan
+from momentc.reduction import kernel_weights
 from momentc.reduction.kernel_weights import KernelWeights, kernel_matrix, kernel_sums
 
 Array = NDArray[np.float64]
@@ -198,6 +199,20 @@ def test_features_that_depend_on_each_other(columns: str) -> None:
     assert found is not None
     assert np.all(found >= -0.5 * problem.weights)
     assert problem.miss(found, 4) < 1e-10
+
+
+@pytest.mark.parametrize(("m", "order"), [(2, 5), (4, 3)])
+def test_one_factorisation_gives_what_degree_by_degree_gives(
+    m: int, order: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = Problem(800, 200, m, order, 3)
+    at_once = [problem.solve(each, 0.1) for each in range(3, order + 1)]
+    monkeypatch.setattr(kernel_weights, "CLEARLY_INDEPENDENT", 2.0)
+    for found, by_degree in zip(
+        at_once, (problem.solve(each, 0.1) for each in range(3, order + 1)), strict=True
+    ):
+        assert found is not None
+        assert found == pytest.approx(by_degree, rel=1e-6)
 
 
 def test_many_points_on_a_line_are_no_trouble() -> None:
