@@ -7,16 +7,13 @@ are not the groups that are reduced: groups cut by count alone straddle the gaps
 (measured: up to ten times the error of k-means groups on image pixels).
 """
 
-from typing import Final
-
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cell_cuts", "cell_edges", "deal", "near_order", "split_order"]
+from momentc.indexing import U
 
-# Index of an array in a compiled loop (see ``moments/features.py``).
-U: Final = np.uint64
+__all__ = ["cell_cuts", "cell_edges", "deal", "near_order", "split_order"]
 
 # Points of a cell, about, in the sample that decides the cuts of near_order.
 SAMPLE_OF_CELL = 4

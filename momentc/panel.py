@@ -27,6 +27,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.map_function import MapFunction
+
 __all__ = [
     "DEFAULT_FAMILIES",
     "FAMILIES",
@@ -130,33 +132,40 @@ class Panel:
         """Number of functions in all families."""
         return sum(family.n_functions for family in self.families)
 
-    def means(self, points: Array, weights: Array) -> Array:
-        """Return the weighted mean of every function over a weighted set.
+    def means(self, points: Array, weights: Array, map_function: MapFunction = map) -> Array:
+        """Return the weighted mean of every function over a weighted set, or over several.
 
         Parameters
         ----------
         points : (n, m) float64 ndarray
             In the coordinates for which the panel was drawn: the frame.
-        weights : (n,) float64 ndarray
-            >= 0, of positive sum.
+        weights : (n,) or (n_sets, n) float64 ndarray
+            >= 0, of positive sum: of one set, or of sets of the same points.
+        map_function : callable
+            Runs the blocks; the result does not depend on it.
 
         Returns
         -------
-        (n_functions,) float64 ndarray
+        (n_functions,) or (n_sets, n_functions) float64 ndarray
             Family after family.
         """
-        high = np.zeros(self.n_functions)
-        low = np.zeros(self.n_functions)
-        for start in range(0, len(points), BLOCK_ROWS):
+
+        def block_sums(start: int) -> Array:
             rows = slice(start, start + BLOCK_ROWS)
-            block = points[rows]
-            term = weights[rows] @ np.hstack([family.values(block) for family in self.families])
+            values = np.hstack([family.values(points[rows]) for family in self.families])
+            return np.asarray(weights[..., rows] @ values)
+
+        high = np.zeros((*weights.shape[:-1], self.n_functions))
+        low = np.zeros_like(high)
+        starts = range(0, len(points), BLOCK_ROWS)
+        for term in (map if len(starts) < 2 else map_function)(block_sums, starts):
             # Knuth's two-sum: the rounding of each addition is kept.
             total = high + term
             shadow = total - high
             low += (high - (total - shadow)) + (term - shadow)
             high = total
-        return (high + low) / math.fsum(weights)
+        mass = np.apply_along_axis(math.fsum, -1, weights)
+        return np.asarray((high + low) / mass[..., None])
 
     def compare(self, expected: Array, found: Array) -> dict[str, FamilyError]:
         """Return the error of each family from two results of :meth:`means`."""
@@ -252,11 +261,12 @@ def _local_spread(rows: Array, sample: Array) -> Array:
     """Return the distance within which the nearest part of the sample lies, for each row."""
     spread = np.ones(len(rows))
     for i, row in enumerate(rows):
-        distance = np.sort(np.linalg.norm(sample - row, axis=1))
-        near = distance[int(LOCAL_PART * len(distance)) :]
+        distance = np.linalg.norm(sample - row, axis=1)
+        place = int(LOCAL_PART * len(distance))
+        near = np.partition(distance, place)[place:]
         near = near[near > 0.0]  # duplicates of the row say nothing of its surroundings
         if len(near):
-            spread[i] = near[0]
+            spread[i] = near.min()
     return spread
 
 

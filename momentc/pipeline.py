@@ -335,7 +335,7 @@ def _reduce(
                 # What came from other orders is compared by all points: the source of one order
                 # errs beyond it.
                 whole = (task.points, task.weights) if len(lowered) > 1 else source
-                judge = Judge(*whole, options.seed)
+                judge = Judge(*whole, options.seed, task.map_function)
     if judge is not None:
         with watch.stage("surplus matching"):
             candidates = best_first(candidates, task.points, judge)

@@ -15,6 +15,7 @@ weights as they are is an allowed answer.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -82,16 +83,31 @@ class Judge:
     seed : int
     """
 
-    def __init__(self, points: Array, weights: Array, seed: int) -> None:
+    def __init__(
+        self, points: Array, weights: Array, seed: int, map_function: MapFunction = map
+    ) -> None:
         self._panel = draw_panel(
             points, weights, seed, "select", families=tuple(FAMILIES), per_family=PER_FAMILY
         )
-        self._expected = self._panel.means(points, weights)
+        self._expected = self._panel.means(points, weights, map_function)
 
     def errors(self, points: Array, weights: Array) -> Array:
-        """Return the logarithms of the families' errors."""
-        errors = self._panel.compare(self._expected, self._panel.means(points, weights))
-        return np.log([max(errors[name].rms, FLOOR) for name in FAMILIES])
+        """Return the logarithms of the families' errors, for some weights of the same points.
+
+        Parameters
+        ----------
+        points : (s, m) float64 ndarray
+        weights : (n_sets, s) float64 ndarray
+
+        Returns
+        -------
+        (n_sets, n_families) float64 ndarray
+        """
+        found = [
+            self._panel.compare(self._expected, means)
+            for means in self._panel.means(points, weights)
+        ]
+        return np.log([[max(errors[name].rms, FLOOR) for name in FAMILIES] for errors in found])
 
 
 def best_first(candidates: Sequence[Candidate], points: Array, judge: Judge) -> list[Candidate]:
@@ -104,8 +120,14 @@ def best_first(candidates: Sequence[Candidate], points: Array, judge: Judge) -> 
         Those that are reduced, in the frame.
     judge : Judge
     """
-    errors = np.array([judge.errors(points[it.kept], it.weights) for it in candidates])
-    return [candidates[i] for i in preference(errors, [it.reduced for it in candidates])]
+    errors: list[Array] = []
+    # Those that came from one reduction stand together, and keep the same points.
+    for _, alike in groupby(candidates, key=lambda it: id(it.kept)):
+        together = list(alike)
+        kept = points[together[0].kept]
+        errors += list(judge.errors(kept, np.array([it.weights for it in together])))
+    reduced = [it.reduced for it in candidates]
+    return [candidates[i] for i in preference(np.array(errors), reduced)]
 
 
 def preference(errors: Array, reduced: Sequence[bool]) -> list[int]:

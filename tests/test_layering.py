@@ -15,6 +15,7 @@ LEAVES = frozenset(
         "cpus",
         "errors",
         "groups",
+        "indexing",
         "map_function",
         "options",
         "progress",

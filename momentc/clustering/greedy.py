@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from momentc.groups import Groups
+from momentc.indexing import U
 from momentc.map_function import MapFunction
 
 __all__ = ["SmallestGroups"]
@@ -44,9 +45,6 @@ USED_UP_PART: Final = 0.25
 # groups that a look through the lists must give for each task (about 0.2 ms).
 WORTH_THREADS: Final = 10_000
 WORTH_A_TASK: Final = 30_000
-
-# Index of an array in a compiled loop (see ``moments/features.py``).
-U: Final = np.uint64
 
 
 class SmallestGroups:

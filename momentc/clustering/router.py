@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from momentc.cells import cell_cuts
 from momentc.clustering.kmeans import Centroids
+from momentc.indexing import U
 
 __all__ = ["CellRouter", "fit_router"]
-
-# Index of an array in a compiled loop (see ``moments/features.py``).
-U: Final = np.uint64
 
 # Centroids of a leaf, about: more find a slightly nearer one and cost as much more.
 LEAF_CELLS: Final = 16

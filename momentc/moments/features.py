@@ -9,23 +9,18 @@ the reported moments are those of the monomials.
 Matrices of features are feature-major, ``(n_moments, n_points)``: every inner loop then runs over
 points, contiguous in memory.
 
-Of an index that is not unsigned numba asks whether it is negative, and of every view of a row it
-counts the references: the one can keep the compiler from vector instructions, the other costs as
-much as twenty entries. So the rows of a tile are addressed in the whole tile, by unsigned indices,
-and a tile of fewer points than it has room for is passed whole, for its rows to be contiguous.
+A tile of fewer points than it has room for is passed whole, with their number, and not as a part of
+its columns: only then does the compiler know that its rows are contiguous (see also ``indexing``).
 """
-
-from typing import Final
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.indexing import U
 from momentc.moments.multi_index import ProductPlan
 
 __all__ = ["fill_products", "legendre_features", "legendre_rows", "power_rows", "weighted_sums"]
-
-U: Final = np.uint64
 
 
 @nb.njit(cache=True, nogil=True)

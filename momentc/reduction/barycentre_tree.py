@@ -11,17 +11,14 @@ The caller passes the points in an order in which neighbours are near each other
 are small in space too, and the moments of order k+1 change little.
 """
 
-from typing import Final
-
 import numba as nb
 import numpy as np
 
+from momentc.indexing import U
 from momentc.reduction.box import TILE, evaluate_features
 from momentc.reduction.compiled_apart import call_remove_points
 
 __all__ = ["shrink_by_barycentres"]
-
-U: Final = np.uint64
 
 
 @nb.njit(cache=True, nogil=True)

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack, qr, solve_triangular, svd
 
+from momentc.indexing import U
 from momentc.map_function import MapFunction
 from momentc.moments.multi_index import ProductPlan
 from momentc.tolerances import KERNEL_DEPENDENCE, kernel_ridge
@@ -51,9 +52,6 @@ PATIENCE: Final = 50
 # Part of its length by which every feature must differ from those before it for one factorisation
 # to give the basis of all degrees.
 CLEARLY_INDEPENDENT: Final = 2.0**-24
-
-# Index of an array in a compiled loop (see ``moments/features.py``).
-U: Final = np.uint64
 
 Array = NDArray[np.float64]
 

@@ -24,19 +24,15 @@ The idea of eliminating a whole null basis is known: Tchernychova, "Caratheodory
 measures" (PhD thesis, Oxford 2015), algorithm 6; Maalouf, Jubran, Feldman (NeurIPS 2019).
 """
 
-from typing import Final
-
 import numba as nb
 import numpy as np
 
+from momentc.indexing import U
 from momentc.reduction.lapack import factorise_lu, solve_unit_lower, subtract_product
 
 __all__ = ["express_in_basis", "remove_points", "resolve_weights"]
 
-# Index of an array in a compiled loop (see ``moments/features.py``).
-U: Final = np.uint64
-
-# From this number of features on LAPACK factorises; below, a call costs as much as the work.
+# From this number of features on LAPACK factorises; below, plain loops are faster.
 LAPACK_FROM = 64
 
 # Changes of the basis that are applied to all directions to come at once, by a matrix product.

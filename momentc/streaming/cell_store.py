@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from momentc.cells import deal
 from momentc.errors import VerificationError
 from momentc.groups import Groups
+from momentc.indexing import U
 from momentc.map_function import MapFunction
 from momentc.moments.multi_index import ProductPlan
 from momentc.reduction.groups import reduce_groups
@@ -30,9 +31,6 @@ LEAST_CELL: Final = 4
 
 # Rows of full cells that are reduced in one go: bounds the list of their places.
 BATCH_ROWS: Final = 1 << 20
-
-# Index of an array in a compiled loop (see ``moments/features.py``).
-U: Final = np.uint64
 
 # Cells that a thread fills in one task, at least.
 TASK_ROWS: Final = 16384
