@@ -106,7 +106,12 @@ def test_the_published_trial_is_drawn_as_published() -> None:
 def test_momentc_beats_a_random_subset_on_a_file() -> None:
     points = np.random.default_rng(2).normal(size=(2000, 2))
     evaluate = Evaluator(SMALL, points, np.ones(2000))
-    ours = evaluate(Cell("file", 2, 2000, "momentc", 3, 100, 0))["errors"]
-    theirs = evaluate(Cell("file", 2, 2000, "random", 0, 100, 0))["errors"]
-    assert all(ours[family]["rms"] < theirs[family]["rms"] for family in ours)
-    assert "eq13" not in ours
+    # Over some seeds: a narrow bump in a corner of the data is off by as much as a random subset's.
+    ours, theirs = (
+        [evaluate(Cell("file", 2, 2000, method, k, 100, seed))["errors"] for seed in range(4)]
+        for method, k in (("momentc", 3), ("random", 0))
+    )
+    for family in ours[0]:
+        ratios = [a[family]["rms"] / b[family]["rms"] for a, b in zip(ours, theirs, strict=True)]
+        assert np.exp(np.mean(np.log(ratios))) < 0.5, family
+    assert "eq13" not in ours[0]
