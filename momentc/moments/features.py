@@ -98,15 +98,20 @@ def weighted_sums(features, weights):  # type: ignore[no-untyped-def]
     """Return ``sum_j weights_j features[:, j]``, in four interleaved sums for speed."""
     n_features, n = features.shape
     sums = np.empty(n_features)
+    whole = U(n // 4 * 4)
+    end = U(n)
     for a in range(U(n_features)):
         s0 = s1 = s2 = s3 = 0.0
-        for i in range(U(0), U(n // 4 * 4), U(4)):
+        i = U(0)
+        while i < whole:
             s0 += features[a, i] * weights[i]
             s1 += features[a, i + U(1)] * weights[i + U(1)]
             s2 += features[a, i + U(2)] * weights[i + U(2)]
             s3 += features[a, i + U(3)] * weights[i + U(3)]
-        for i in range(U(n // 4 * 4), U(n)):
+            i += U(4)
+        while i < end:
             s0 += features[a, i] * weights[i]
+            i += U(1)
         sums[a] = (s0 + s1) + (s2 + s3)
     return sums
 

@@ -34,15 +34,18 @@ def _add_by_group(tile, weights, start, end, n, sums):  # type: ignore[no-untype
         while i < end:
             last = min(end, (group + 1) * n // n_groups)
             shift = U(start)
-            whole = i + (last - i) // 4 * 4
+            whole = U(i + (last - i) // 4 * 4)
             s0 = s1 = s2 = s3 = 0.0
-            for place in range(U(i), U(whole), U(4)):
+            place = U(i)
+            while place < whole:
                 s0 += tile[a, place - shift] * weights[place]
                 s1 += tile[a, place - shift + U(1)] * weights[place + U(1)]
                 s2 += tile[a, place - shift + U(2)] * weights[place + U(2)]
                 s3 += tile[a, place - shift + U(3)] * weights[place + U(3)]
-            for place in range(U(whole), U(last)):
+                place += U(4)
+            while place < U(last):
                 s0 += tile[a, place - shift] * weights[place]
+                place += U(1)
             sums[a, U(group)] += (s0 + s1) + (s2 + s3)
             i = last
             group += 1

@@ -235,14 +235,18 @@ def _first_at(values, wanted):  # type: ignore[no-untyped-def]
 def _least(values, start):  # type: ignore[no-untyped-def]
     """Return the least of the values and ``start``, by four chains of comparisons."""
     n = values.shape[0]
+    whole = U(n // 4 * 4)
     least0 = least1 = least2 = least3 = start
-    for s in range(U(0), U(n // 4 * 4), U(4)):
+    s = U(0)
+    while s < whole:
         least0 = min(least0, values[s])
         least1 = min(least1, values[s + U(1)])
         least2 = min(least2, values[s + U(2)])
         least3 = min(least3, values[s + U(3)])
-    for s in range(U(n // 4 * 4), U(n)):
+        s += U(4)
+    while s < U(n):
         least0 = min(least0, values[s])
+        s += U(1)
     return min(least0, least1, least2, least3)
 
 
