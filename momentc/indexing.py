@@ -5,8 +5,8 @@ of every view of a row it counts the references. The one keeps the compiler from
 in loops that do not begin at 0, the other costs as much as twenty entries. So in loops that take
 time, rows are addressed in the whole array, by unsigned indices.
 
-A ``range`` with a step divides to find its length: ``while`` takes its place in short loops. Unsigned
-and signed integers must not meet in arithmetic: numba makes them float64.
+A ``range`` with a step divides to find its length: ``while`` takes its place in short loops.
+Unsigned and signed integers must not meet in arithmetic: numba makes them float64.
 """
 
 from typing import Final
