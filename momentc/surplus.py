@@ -41,8 +41,9 @@ LEAST_RATIO: Final = 0.1
 FAMILIES: Final = {"sigmoid": 0.5, "rational": 0.5, "bumps": 1.0, "cosines": 1.0, "relu": 1.0}
 PER_FAMILY: Final = 15
 
-# The values of the functions are about 1: errors below this do no harm, their ratios mean nothing.
-FLOOR: Final = 1e-10
+# The values of the functions are about 1: below this, errors are of the size of rounding, and their
+# ratios mean nothing.
+FLOOR: Final = 1e-13
 
 # A family's error may not grow by more than this factor.
 MOST_GROWTH: Final = 5.0
