@@ -315,29 +315,27 @@ def _reduce(
     """
     options = task.options
     with watch.stage("reduction"):
-        lowered = {
-            order_within_clusters(task.points, options.k, order, options.target, options.seed)
-            for order in orders
-        }
+        compact = order_within_clusters(
+            task.points, options.k, max(orders), options.target, options.seed
+        )
+    lowered = sorted({min(order, compact) for order in orders})
+    matched = matches_surplus(task.points.shape[1], options.target, options.effort)
     candidates: list[Candidate] = []
-    judge: Judge | None = None
-    for order in sorted(lowered):
+    for order in lowered:
         with watch.stage("reduction"):
             reduced, source = _reduced(task, order)
         candidates.append(reduced)
-        if not matches_surplus(task.points.shape[1], options.target, options.effort):
-            continue
+        if matched:
+            with watch.stage("surplus matching"):
+                candidates += match_surplus(
+                    *source, task.points, reduced, task.wanted, task.map_function
+                )
+    if matched:
         with watch.stage("surplus matching"):
-            candidates += match_surplus(
-                *source, task.points, reduced, task.wanted, task.map_function
-            )
-            if judge is None:
-                # What came from other orders is compared by all points: the source of one order
-                # errs beyond it.
-                whole = (task.points, task.weights) if len(lowered) > 1 else source
-                judge = Judge(*whole, options.seed, task.map_function)
-    if judge is not None:
-        with watch.stage("surplus matching"):
+            # What came from other orders is compared by all points: the source of one order errs
+            # beyond it.
+            whole = (task.points, task.weights) if len(lowered) > 1 else source
+            judge = Judge(*whole, options.seed, task.map_function)
             candidates = best_first(candidates, task.points, judge)
     with watch.stage("final solve"):
         for best in candidates:

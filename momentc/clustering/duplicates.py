@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.cells import deal
-from momentc.map_function import MapFunction
+from momentc.map_function import MapFunction, run_in_parts
 
 __all__ = ["merge_duplicates"]
 
@@ -111,19 +111,19 @@ def merge_duplicates(
         map_function = map
     hashes = np.empty(n, dtype=np.uint64)
 
-    def hash_from(start: int) -> None:
-        _hash_rows(points[start : start + HASHED_ROWS], hashes[start : start + HASHED_ROWS])
+    def hash_rows(first: int, last: int) -> None:
+        _hash_rows(points[first:last], hashes[first:last])
 
-    list(map_function(hash_from, range(0, n, HASHED_ROWS)))
+    run_in_parts(hash_rows, n, HASHED_ROWS, map_function)
     n_bits = max(1, (n // BUCKET_ROWS).bit_length())
     rows, edges = deal((hashes >> np.uint64(64 - n_bits)).astype(np.int64), 2**n_bits)
     first = np.empty(n, dtype=np.int64)
 
-    def look_from(start: int) -> None:
-        for bucket in range(start, min(start + TASK_BUCKETS, len(edges) - 1)):
+    def look_into(first_bucket: int, last_bucket: int) -> None:
+        for bucket in range(first_bucket, last_bucket):
             _first_equal_rows(points, hashes, rows[edges[bucket] : edges[bucket + 1]], first)
 
-    list(map_function(look_from, range(0, len(edges) - 1, TASK_BUCKETS)))
+    run_in_parts(look_into, len(edges) - 1, TASK_BUCKETS, map_function)
     distinct = np.flatnonzero(first == np.arange(n))
     if len(distinct) == n:
         return distinct, weights

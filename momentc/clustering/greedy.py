@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from momentc.groups import Groups
 from momentc.indexing import U
-from momentc.map_function import MapFunction
+from momentc.map_function import MapFunction, run_in_parts
 
 __all__ = ["SmallestGroups"]
 
@@ -139,18 +139,16 @@ class SmallestGroups:
         """Fill in the members of the balls around the centres, and return their radii."""
         n_lists = len(self._lists)
 
-        def run(first: int) -> None:
-            last = min(n_lists, first + n_part)
+        def run(first: int, last: int) -> None:
             _first_alive(
                 self._lists, self._distances, weights, first, last, self._members, self._radius
             )
 
-        n_part = max(1, WORTH_A_TASK // self._size)
-        if n_lists <= 2 * n_part:
-            n_part = n_lists
-        apply = map if n_part == n_lists else self._map
-        for _ in apply(run, range(0, n_lists, n_part)):
-            pass
+        part = max(1, WORTH_A_TASK // self._size)
+        if n_lists <= 2 * part:
+            run(0, n_lists)
+        else:
+            run_in_parts(run, n_lists, part, self._map)
         return self._radius
 
 

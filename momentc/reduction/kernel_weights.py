@@ -20,7 +20,6 @@ order; and weights that would fall below their bound are held there, by an equat
 does.
 """
 
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Final
@@ -31,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.linalg import blas, lapack, qr, solve_triangular, svd
 
 from momentc.indexing import U
-from momentc.map_function import MapFunction
+from momentc.map_function import MapFunction, run_in_parts
 from momentc.moments.multi_index import ProductPlan
 from momentc.tolerances import KERNEL_DEPENDENCE, kernel_ridge
 
@@ -129,16 +128,6 @@ def _unit(p: int, scale: float) -> float:
     return (1.0 if p % 2 else -1.0) / scale
 
 
-def _in_tasks(fill: Callable[[int, int], None], n_points: int, map_function: MapFunction) -> None:
-    """Call ``fill(first, last)`` for all points, TASK_POINTS at a time."""
-
-    def run(first: int) -> None:
-        fill(first, min(n_points, first + TASK_POINTS))
-
-    for _ in map_function(run, range(0, n_points, TASK_POINTS)):
-        pass
-
-
 def kernel_sums(
     points: Array, others: Array, weights: Array, p: int, map_function: MapFunction = map
 ) -> Array:
@@ -162,7 +151,7 @@ def kernel_sums(
     out = np.empty(len(points))
     unit = _unit(p, 1.0)
     fill = partial(_fill_sums, points, columns, weights, p, unit, out)
-    _in_tasks(fill, len(points), map_function)
+    run_in_parts(fill, len(points), TASK_POINTS, map_function)
     return out
 
 
@@ -188,7 +177,7 @@ def kernel_matrix(
     out = np.zeros((len(points), len(points)))
     unit = _unit(p, scale)
     fill = partial(_fill_matrix, points, columns, p, unit, out)
-    _in_tasks(fill, len(points), map_function)
+    run_in_parts(fill, len(points), TASK_POINTS, map_function)
     return out.T
 
 
