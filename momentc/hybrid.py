@@ -8,6 +8,9 @@ Three stages, each ending at a multiple of the target t (N = C(m+k, k) moments):
   first;
 - *greedy rounds* down to t: the smallest balls of N + p points lose p points each.
 
+On a line all of it is the business of ``reduction/line.py``, where groups need no search and null
+vectors no factorisation.
+
 Removing a point from a group of diameter r errs by about its weight times r^(k+1) (Theorem 3), and
 r^(k+1) grows as the support shrinks: nearly all of the error is made at the end, so the end gets
 the smallest groups. Where each stage stops is measured; see ``docs/algorithm.md``.
@@ -28,6 +31,7 @@ from momentc.map_function import MapFunction
 from momentc.moments.multi_index import ProductPlan
 from momentc.progress import ProgressCallback
 from momentc.reduction.groups import TREE_FROM, reduce_groups
+from momentc.reduction.line import reduce_line
 
 __all__ = ["most_compact", "reduce_support"]
 
@@ -76,7 +80,8 @@ def reduce_support(
     plan : ProductPlan
         Of m variables and the order to keep.
     seed : int
-        Every stage and round draws from a stream of its own, derived from it.
+        Every stage and round draws from a stream of its own, derived from it. On a line nothing is
+        drawn.
     n_threads, map_function
         The result does not depend on them.
     progress : callable, optional
@@ -96,6 +101,11 @@ def reduce_support(
         If no group can be reduced within the tolerance, although more than ``target`` are left.
     """
     n_moments = plan.n_moments
+    if points.shape[1] == 1:
+        return reduce_line(
+            points[:, 0], weights, target, n_moments,
+            map_function=map_function, progress=progress, on_source=on_source,
+        )  # fmt: skip
     alive = np.flatnonzero(weights > 0.0)
     n_start = len(alive)
     limit = int(GREEDY_FROM * target)

@@ -3,7 +3,7 @@
 numba compiles a kernel when it is first called and keeps it on the disk. One process compiles on
 one core. So on a machine that has not compiled yet, two more processes take the tableau and what
 stands around it, and this one everything else. Nothing depends on it: a kernel that is not ready
-when it is needed is compiled then.
+when it is needed is compiled then, as are the few of a line (``reduction/line.py``).
 """
 
 import subprocess
@@ -73,8 +73,7 @@ def _compile_the_clustering_and_moments() -> None:
     kernel_sums(local, local, weights, 1)
     kernel_matrix(local, 1)
     alive = np.arange(POINTS)
-    for columns in (local, np.ascontiguousarray(local[:, :1])):
-        SmallestGroups(columns, alive, 1, plan.n_moments, seed).next(weights, 1)
+    SmallestGroups(local, alive, 1, plan.n_moments, seed).next(weights, 1)
 
 
 # What the others take: a third of the work each.

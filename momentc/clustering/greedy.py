@@ -79,12 +79,6 @@ class SmallestGroups:
         n_alive = len(alive)
         self._size = min(n_keep + surplus, n_alive)
         self._n_keep = n_keep
-        self._on_line = points.shape[1] == 1
-        if self._on_line:
-            order = np.argsort(points[alive, 0], kind="stable")
-            self._sorted = alive[order]
-            self._values = points[self._sorted, 0]
-            return
         listed = min(n_alive, self._size + int(SPARE_PART * n_keep) + 2)
         n_centres = min(n_alive, CENTRES_PER_GROUP * max(1, n_alive // n_keep))
         generator = np.random.default_rng(seed)
@@ -108,7 +102,7 @@ class SmallestGroups:
         n_remove : int
             Points to remove at most, >= 1; the last group keeps more if it must.
         """
-        sizes = self._extents_of_runs(weights) if self._on_line else self._radii_of_balls(weights)
+        sizes = self._radii_of_balls(weights)
         n_usable = np.count_nonzero(np.isfinite(sizes))
         if n_usable == 0 or n_usable < (1.0 - USED_UP_PART) * len(sizes):
             return None
@@ -117,23 +111,12 @@ class SmallestGroups:
         smallest_first = compact[_ranked(sizes[compact])[:n_used]]
         per_group = self._size - self._n_keep
         n_wanted = -(-n_remove // per_group)
-        if self._on_line:
-            starts = _disjoint_runs(smallest_first, self._size, len(self._sorted), n_wanted)
-            chosen = self._sorted[starts[:, None] + np.arange(self._size)]
-        else:
-            found = _disjoint(self._members, smallest_first, len(weights), n_wanted)
-            chosen = self._members[found]
+        found = _disjoint(self._members, smallest_first, len(weights), n_wanted)
+        chosen = self._members[found]
         keep = np.full(len(chosen), self._n_keep, dtype=np.int64)
         keep[-1] += max(0, len(chosen) * per_group - n_remove)
         offsets = np.arange(len(chosen) + 1, dtype=np.int64) * self._size
         return Groups(chosen.ravel(), offsets, keep)
-
-    def _extents_of_runs(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the extents of all runs of consecutive points that are left on the line."""
-        left = weights[self._sorted] > 0.0
-        self._sorted, self._values = self._sorted[left], self._values[left]
-        n_runs = max(0, len(self._sorted) - self._size + 1)
-        return np.asarray(self._values[len(self._values) - n_runs :] - self._values[:n_runs])
 
     def _radii_of_balls(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Fill in the members of the balls around the centres, and return their radii."""
@@ -210,23 +193,4 @@ def _disjoint(members, candidates, n_points, n_wanted):  # type: ignore[no-untyp
                 taken[members[candidate, i]] = True
             chosen[n_chosen] = candidate
             n_chosen += 1
-    return chosen[:n_chosen]
-
-
-@nb.njit(cache=True, nogil=True)
-def _disjoint_runs(starts, size, n_points, n_wanted):  # type: ignore[no-untyped-def]
-    """As :func:`_disjoint`, for runs of ``size`` consecutive points given by their starts."""
-    taken = np.zeros(n_points, np.bool_)
-    chosen = np.empty(min(n_wanted, starts.shape[0]), np.int64)
-    n_chosen = 0
-    for start in starts:
-        if n_chosen == n_wanted:
-            break
-        # Runs have one length: two of them overlap only if one holds an end of the other.
-        if taken[start] or taken[start + size - 1]:
-            continue
-        for i in range(start, start + size):
-            taken[i] = True
-        chosen[n_chosen] = start
-        n_chosen += 1
     return chosen[:n_chosen]

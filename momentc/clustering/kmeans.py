@@ -2,8 +2,7 @@
 
 The points are cut into cells (see ``cells``) of about ``CELL_GROUPS`` groups; in each, faiss
 finds centroids in proportion to the points and assigns every point to its nearest. Cells are
-centred first, because faiss works in float32. On a line, k-means is replaced by what it
-approximates there: consecutive runs of the sorted points.
+centred first, because faiss works in float32.
 """
 
 import math
@@ -63,9 +62,7 @@ def kmeans_groups(
     Groups
         Positions into ``points``; empty clusters are left out.
     """
-    n, m = points.shape
-    if m == 1:
-        return _runs(points[:, 0], group_size, n_keep, seed)
+    n = len(points)
     if n < WORTH_THREADS:
         map_function = map
     depth = max(0, math.ceil(math.log2(n / (CELL_GROUPS * group_size))))
@@ -164,16 +161,3 @@ class Centroids:
         faiss.omp_set_num_threads(1)
         _, labels = self._index.search(self._local(points), 1)
         return np.asarray(labels[:, 0], dtype=np.int64)
-
-
-def _runs(
-    values: NDArray[np.float64], group_size: float, n_keep: int, seed: np.random.SeedSequence
-) -> Groups:
-    """Return consecutive runs of the sorted values, with a random phase."""
-    n = len(values)
-    n_runs = max(1, round(n / group_size))
-    phase = np.random.default_rng(seed).random()
-    edges = np.floor((np.arange(1, n_runs) - phase) * (n / n_runs)).astype(np.int64)
-    edges = np.unique(np.concatenate([[0], np.clip(edges, 0, n), [n]]))
-    order = np.arange(n) if np.all(values[:-1] <= values[1:]) else np.argsort(values, kind="stable")
-    return _groups(order, np.diff(edges), n_keep)

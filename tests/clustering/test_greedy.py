@@ -26,13 +26,6 @@ def is_ball(points: Array, alive: NDArray[np.int64], part: NDArray[np.int64]) ->
     return bool(np.any(inside <= outside * (1.0 + 1e-12)))
 
 
-def is_run(points: Array, alive: NDArray[np.int64], part: NDArray[np.int64]) -> bool:
-    """Tell whether no other living point stands among the part's on the line."""
-    values = points[part, 0]
-    among = (points[alive, 0] > values.min()) & (points[alive, 0] < values.max())
-    return set(alive[among].tolist()) <= set(part.tolist())
-
-
 def check_round(
     points: Array, weights: Array, groups: Groups, n_keep: int, surplus: int, n_remove: int
 ) -> None:
@@ -42,11 +35,10 @@ def check_round(
     assert np.all(groups.sizes == min(n_keep + surplus, len(alive)))
     assert np.all(groups.keep >= n_keep)
     assert 1 <= int(np.sum(groups.sizes - groups.keep)) <= n_remove
-    whole = is_run if points.shape[1] == 1 else is_ball
-    assert all(whole(points, alive, part) for part in parts(groups))
+    assert all(is_ball(points, alive, part) for part in parts(groups))
 
 
-@pytest.mark.parametrize("m", [1, 2, 3, 5])
+@pytest.mark.parametrize("m", [2, 3, 5])
 @pytest.mark.parametrize("surplus", [1, 3])
 @pytest.mark.parametrize("n_remove", [1, 7, 100])
 def test_a_round_takes_true_neighbourhoods(m: int, surplus: int, n_remove: int) -> None:
@@ -58,7 +50,7 @@ def test_a_round_takes_true_neighbourhoods(m: int, surplus: int, n_remove: int) 
     check_round(points, weights, groups, 10, surplus, n_remove)
 
 
-@pytest.mark.parametrize("m", [1, 2, 4])
+@pytest.mark.parametrize("m", [2, 4])
 def test_lists_stay_true_while_points_go(m: int) -> None:
     """Points that are gone are replaced by the next nearest, round after round."""
     rng = np.random.default_rng(10 + m)
@@ -83,7 +75,7 @@ def test_points_that_were_gone_at_the_start_are_not_in_any_group() -> None:
     check_round(points, weights, groups, 6, 2, 50)
 
 
-@pytest.mark.parametrize("m", [1, 2])
+@pytest.mark.parametrize("m", [2, 3])
 def test_small_groups_come_first(m: int) -> None:
     """Where half the points are crowded, groups are taken there."""
     rng = np.random.default_rng(21)
@@ -94,7 +86,7 @@ def test_small_groups_come_first(m: int) -> None:
     assert np.all(groups.members >= 200)
 
 
-@pytest.mark.parametrize("m", [1, 2])
+@pytest.mark.parametrize("m", [2, 3])
 def test_one_group_of_all_points(m: int) -> None:
     """The last steps towards N + 1 points."""
     points = np.random.default_rng(22).normal(size=(11, m))
@@ -104,7 +96,7 @@ def test_one_group_of_all_points(m: int) -> None:
     assert groups.keep.tolist() == [10]
 
 
-@pytest.mark.parametrize("m", [1, 2])
+@pytest.mark.parametrize("m", [2, 3])
 def test_equal_points(m: int) -> None:
     weights = np.ones(60)
     groups = SmallestGroups(np.zeros((60, m)), np.arange(60), 1, 4, seed()).next(weights, 3)
@@ -126,7 +118,7 @@ def test_the_seed_chooses_and_threads_do_not(m: int) -> None:
     assert members(1, 1) != members(2, 1)
 
 
-@pytest.mark.parametrize("m", [1, 2, 3])
+@pytest.mark.parametrize("m", [2, 3])
 def test_no_group_reaches_to_the_next_cluster_before_it_must(m: int) -> None:
     """Twenty clusters far apart, of which most have no group left inside: the others go first."""
     rng = np.random.default_rng(m)

@@ -90,12 +90,6 @@ def test_threads_do_not_decide() -> None:
     assert alone.offsets.tobytes() == shared.offsets.tobytes()
 
 
-def test_on_a_line_groups_are_runs() -> None:
-    values = np.random.default_rng(7).normal(size=500)
-    groups = kmeans_groups(values[:, None], 20.0, 3, seed())
-    assert np.all(np.diff(values[groups.members]) >= 0.0)
-
-
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_few_or_equal_points(n: int) -> None:
     assert_partition(kmeans_groups(np.zeros((n, 2)), 2.0, 1, seed()), n, 1)
