@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from momentc.indexing import U
 
-__all__ = ["cell_cuts", "cell_edges", "deal", "near_order", "split_order"]
+__all__ = ["cell_cuts", "cell_edges", "deal", "near_order", "sampled_cells", "split_order"]
 
 # Points of a cell, about, in the sample that decides the cuts of near_order.
 SAMPLE_OF_CELL = 4
@@ -139,6 +139,33 @@ def deal(cells, n_cells):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
+def sampled_cells(columns, sample, depth):  # type: ignore[no-untyped-def]
+    """Return the points cell by cell, as :func:`deal`, with cells cut by the medians of a sample.
+
+    Parameters
+    ----------
+    columns : (m, n) float64 ndarray
+        The points, column by column.
+    sample : (m, n_sample) float64 ndarray
+        Some of them, n_sample >= 2 ** depth.
+    depth : int
+        Levels of splits; the number of cells is ``2 ** depth``.
+    """
+    n_cells = 2**depth
+    sides = np.empty(n_cells, np.int64)
+    cuts = np.empty(n_cells)
+    _split(sample, depth, sides, cuts)
+    cell_of = np.empty(columns.shape[1], np.int64)
+    for i in range(U(columns.shape[1])):
+        node = np.int64(0)
+        for _ in range(depth):
+            # Arithmetic on the comparison: a branch here is mispredicted every other time.
+            node = 2 * node + 1 + np.int64(columns[U(sides[U(node)]), i] >= cuts[U(node)])
+        cell_of[i] = node - (n_cells - 1)
+    return deal(cell_of, n_cells)
+
+
+@nb.njit(cache=True, nogil=True)
 def near_order(columns, depth):  # type: ignore[no-untyped-def]
     """Return an order of the points in which near points are near, and the cells are about even.
 
@@ -157,8 +184,7 @@ def near_order(columns, depth):  # type: ignore[no-untyped-def]
     (n,) int64 ndarray
     """
     m, n = columns.shape
-    n_cells = 2**depth
-    stride = n // (SAMPLE_OF_CELL * n_cells)
+    stride = n // (SAMPLE_OF_CELL * 2**depth)
     if stride < 2:
         return split_order(columns, depth)
     n_sample = (n + stride - 1) // stride
@@ -166,17 +192,7 @@ def near_order(columns, depth):  # type: ignore[no-untyped-def]
     for j in range(m):
         for i in range(n_sample):
             sample[j, i] = columns[j, i * stride]
-    sides = np.empty(n_cells, np.int64)
-    cuts = np.empty(n_cells)
-    _split(sample, depth, sides, cuts)
-    cell_of = np.empty(n, np.int64)
-    for i in range(U(n)):
-        node = np.int64(0)
-        for _ in range(depth):
-            # Arithmetic on the comparison: a branch here is mispredicted every other time.
-            node = 2 * node + 1 + np.int64(columns[U(sides[U(node)]), i] >= cuts[U(node)])
-        cell_of[i] = node - (n_cells - 1)
-    return deal(cell_of, n_cells)[0]
+    return sampled_cells(columns, sample, depth)[0]
 
 
 def cell_edges(n_points: int, depth: int) -> NDArray[np.int64]:

@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.clustering.faiss_settings import faiss_by_differences
+
 __all__ = ["kmeans_labels"]
 
 LLOYD_STEPS: Final = 20
@@ -35,12 +37,10 @@ def kmeans_labels(
     """
     if points.shape[1] == 1:
         return _on_a_line(points[:, 0], weights, n_clusters, seed)
-    import faiss
-
+    faiss = faiss_by_differences()
     centre = 0.5 * (points.min(axis=0) + points.max(axis=0))
     unit = float(np.abs(points - centre).max()) or 1.0
     local = np.asarray((points - centre) / unit, dtype=np.float32)
-    faiss.omp_set_num_threads(1)
     parameters = faiss.ClusteringParameters()
     parameters.niter = LLOYD_STEPS
     parameters.seed = seed % 2**31

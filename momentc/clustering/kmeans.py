@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.cells import cell_edges, deal, split_order
+from momentc.cells import deal, sampled_cells
+from momentc.clustering.faiss_settings import faiss_by_products
 from momentc.groups import Groups
 from momentc.map_function import MapFunction
 
@@ -23,6 +24,9 @@ CELL_GROUPS: Final = 32
 
 # Points below which all is done before another thread has started (about 2 ms).
 WORTH_THREADS: Final = 8192
+
+# Points of a cell in the sample by which the cells are cut.
+CUT_POINTS: Final = 64
 
 # Points that are assigned to centroids in one task.
 ASSIGN_POINTS: Final = 32768
@@ -66,18 +70,23 @@ def kmeans_groups(
     if n < WORTH_THREADS:
         map_function = map
     depth = max(0, math.ceil(math.log2(n / (CELL_GROUPS * group_size))))
-    order = split_order(np.ascontiguousarray(points.T), depth) if depth else np.arange(n)
-    edges = cell_edges(n, depth).tolist()
+    generator = np.random.default_rng(seed)
     if depth:
-        points = points[order]
-    seeds = seed.generate_state(len(edges) - 1, dtype=np.uint32).tolist()
+        columns = np.ascontiguousarray(points.T)
+        # Drawn, not every so many: rows that repeat, like those of an image, must not resonate.
+        sampled = generator.integers(n, size=CUT_POINTS << depth)
+        order, borders = sampled_cells(columns, columns[:, sampled], depth)
+        edges = np.unique(borders).tolist()
+    else:
+        order, edges = np.arange(n), [0, n]
+    seeds = generator.integers(2**31, size=len(edges) - 1).tolist()
 
     def find(cell: int) -> Centroids:
-        return Centroids(points[edges[cell] : edges[cell + 1]], group_size, seeds[cell] >> 1)
+        return Centroids(points, order[edges[cell] : edges[cell + 1]], group_size, seeds[cell])
 
     def assign(task: tuple[int, int, int]) -> NDArray[np.int64]:
         cell, first, last = task
-        return centroids[cell].nearest(points[first:last])
+        return centroids[cell].nearest(points.take(order[first:last], axis=0))
 
     centroids: list[Centroids] = list(map_function(find, range(len(edges) - 1)))
     tasks = [
@@ -109,29 +118,37 @@ class Centroids:
     Parameters
     ----------
     points : (n, m) float64 ndarray
-        Of the cell, n >= 1, in no order that repeats.
+    members : (n_members,) int64 ndarray
+        Those of the cell, n_members >= 1.
     group_size : float
         Points a centroid, on average.
     seed : int
         Below 2 ** 31.
     """
 
-    def __init__(self, points: NDArray[np.float64], group_size: float, seed: int) -> None:
-        import faiss
-
-        n, m = points.shape
+    def __init__(
+        self,
+        points: NDArray[np.float64],
+        members: NDArray[np.int64],
+        group_size: float,
+        seed: int,
+    ) -> None:
+        n, m = len(members), points.shape[1]
         self.n_clusters = max(1, round(n / group_size))
         if self.n_clusters == 1:
-            self._only = points.mean(axis=0, keepdims=True)
+            self._only = points.take(members, axis=0).mean(axis=0, keepdims=True)
             return
         n_training = max(LEAST_TRAINING, TRAINING_POINTS * self.n_clusters)
-        # The points of a cell are in no order that repeats, so a stride is a fair sample.
-        points = points[:: max(1, n // n_training)]
-        low, high = points.min(axis=0), points.max(axis=0)
+        if n > n_training:
+            members = members[np.random.default_rng(seed).integers(n, size=n_training)]
+        points = points.take(members, axis=0)
+        # Down the columns of a narrow array numpy takes ten times as long as along rows.
+        columns = np.ascontiguousarray(points.T)
+        low, high = columns.min(axis=1), columns.max(axis=1)
         self._centre = 0.5 * (low + high)
         extent = float((high - low).max())
         self._unit = extent if extent > 0.0 else 1.0
-        faiss.omp_set_num_threads(1)
+        faiss = faiss_by_products()
         parameters = faiss.ClusteringParameters()
         parameters.niter = LLOYD_STEPS
         parameters.seed = seed
@@ -155,9 +172,6 @@ class Centroids:
         """Return the number of the nearest centroid of each point."""
         if self.n_clusters == 1:
             return np.zeros(len(points), dtype=np.int64)
-        import faiss
-
-        # The setting belongs to the calling thread: threads over cells, one thread within.
-        faiss.omp_set_num_threads(1)
+        faiss_by_products()
         _, labels = self._index.search(self._local(points), 1)
         return np.asarray(labels[:, 0], dtype=np.int64)

@@ -115,6 +115,6 @@ def fit_router(sample: NDArray[np.float64], n_cells: int, seed: int) -> CellRout
             centroids.append(sample[:1])
             continue
         size = max(1.0, n / n_cells)
-        centroids.append(Centroids(inside, size, seeds[leaf] >> 1).places())
+        centroids.append(Centroids(inside, np.arange(len(inside)), size, seeds[leaf] >> 1).places())
     firsts = np.concatenate([[0], np.cumsum([len(part) for part in centroids])]).astype(np.int64)
     return CellRouter(depth, sides, cuts, firsts, np.ascontiguousarray(np.concatenate(centroids)))
