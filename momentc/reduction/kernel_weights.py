@@ -45,6 +45,9 @@ POWERS: Final = (1, 2, 3)
 # Points that a thread takes at a time.
 TASK_POINTS: Final = 64
 
+# Equations whose images a thread finds at a time.
+TASK_EQUATIONS: Final = 64
+
 # Times that weights may fall below their bound before the problem is given up.
 PATIENCE: Final = 50
 
@@ -215,12 +218,12 @@ class KernelWeights:
         plan: ProductPlan, p: int, least_ratio: float, map_function: MapFunction = map,
     ) -> None:  # fmt: skip
         self._bound = least_ratio * weights
-        basis, coordinates, self._counts = _orthonormal(features, residual, plan)
-        n_low = self._counts[p]
-        low = basis[:, :n_low]
+        n_low = int(plan.first[p + 1])
+        edges = plan.first[: plan.order + 2].tolist()
+        low, coordinates, _ = _orthonormal(features[:n_low], residual[:n_low], edges[: p + 2])
         # The least shift that meets the moments up to degree p. What comes on top of it has none.
-        self._start = weights + low @ coordinates[:n_low]
-        wanted = np.concatenate([np.zeros(n_low), coordinates[n_low:]])
+        shift = low @ coordinates
+        self._start = weights + shift
 
         # In units in which the entries are about 1 in the mean.
         scale = float(np.abs(source_sums).mean() / weights.sum())
@@ -235,17 +238,51 @@ class KernelWeights:
         if info != 0:
             raise np.linalg.LinAlgError("the kernel matrix of the points is not positive definite")
         self._free = blas.dtrsv(self._factor, gradient - low @ (low.T @ gradient), lower=1)
-        # Of v = L^T (c' - start) the equations B^T (c' - start) = b say what (L^-1 B)^T v is. An
+        # Of v = L^T (c' - start) the equations A (c' - start) = b say what (L^-1 A^T)^T v is. An
         # orthonormal basis of these images is one for every order, as far as it goes.
-        self._images, triangle = qr(self._solved(basis), mode="economic", check_finite=False)
+        triangle = self._triangle_of(features.T, map_function)
+        if triangle is not None:
+            self._counts = edges[1:]
+            wanted = residual - features @ shift
+            wanted[:n_low] = 0.0
+        else:
+            basis, coordinates, self._counts = _orthonormal(features, residual, edges)
+            triangle = self._triangle_of(basis, map_function, even_if_dependent=True)
+            wanted = np.concatenate([np.zeros(low.shape[1]), coordinates[low.shape[1] :]])
         self._along = solve_triangular(triangle, wanted, trans="T", check_finite=False)
         # L^-1 e_i of the weights that were held so far, for whatever order.
         self._held_at = np.full(len(weights), -1)
         self._held_images = np.empty((len(weights), 0), order="F")
 
     def _solved(self, right: Array) -> Array:
-        """Return ``L^-1 right``, which is overwritten."""
-        return np.asarray(blas.dtrsm(1.0, self._factor, right, lower=1, overwrite_b=1))
+        """Return ``L^-1 right``."""
+        return np.asarray(blas.dtrsm(1.0, self._factor, right, lower=1))
+
+    def _triangle_of(
+        self, equations: Array, map_function: MapFunction, *, even_if_dependent: bool = False
+    ) -> Array | None:
+        """Factorise the images of the equations, and return R of Q R; None if they are dependent.
+
+        Parameters
+        ----------
+        equations : (s, N) float64 ndarray
+            In Fortran's order.
+        """
+        n_points, n_equations = equations.shape
+        if n_equations > n_points:
+            return None
+        images = np.empty_like(equations, order="F")
+
+        def solve(first: int, last: int) -> None:
+            images[:, first:last] = self._solved(equations[:, first:last])
+
+        run_in_parts(solve, n_equations, TASK_EQUATIONS, map_function)
+        self._images, triangle = qr(
+            images, mode="economic", overwrite_a=True, check_finite=False
+        )
+        lengths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
+        independent = np.all(np.abs(np.diagonal(triangle)) > CLEARLY_INDEPENDENT * lengths)
+        return triangle if independent or even_if_dependent else None
 
     def _unit_images(self, which: NDArray[np.int64]) -> Array:
         """Return ``L^-1 e_i`` for some weights."""
@@ -268,36 +305,48 @@ class KernelWeights:
         held = np.empty(0, dtype=np.int64)
         free_images = np.empty((len(solution), 0))
         n_below = len(solution)
+        refined = True
         for _ in range(PATIENCE):
             found = self._start + blas.dtrsv(self._factor, solution, lower=1, trans=1)
+            # Those that are held miss their bound by what the last solve has lost in digits. What
+            # they miss is raised once more: it would be missing in the moments.
+            raised = self._bound[held] - found[held]
             found[held] = self._bound[held]
             below = np.flatnonzero(~(found >= self._bound))
-            if len(below) == 0:
+            if len(below) == 0 and refined:
                 return np.asarray(found)
-            held = np.concatenate([held, below])
-            # Where an order is too high, every weight that is held pushes more below.
-            if len(below) > n_below or count + len(held) >= len(found):
-                break
-            n_below = len(below)
-            # What holds a weight, without what would touch the moments.
-            more = self._unit_images(below)
-            more -= images @ (images.T @ more)
-            free_images = np.hstack([free_images, more])
-            factor, info = lapack.dpotrf(free_images.T @ free_images, lower=1)
-            if info != 0:
-                break
-            raised = np.zeros(len(held))
-            raised[len(held) - len(below) :] = (self._bound - found)[below]
+            refined = len(below) == 0
+            if len(below):
+                held = np.concatenate([held, below])
+                raised = np.concatenate([raised, (self._bound - found)[below]])
+                # Where an order is too high, every weight that is held pushes more below.
+                if len(below) > n_below or count + len(held) >= len(found):
+                    break
+                n_below = len(below)
+                # What holds a weight, without what would touch the moments.
+                more = self._unit_images(below)
+                more -= images @ (images.T @ more)
+                free_images = np.hstack([free_images, more])
+                factor, info = lapack.dpotrf(free_images.T @ free_images, lower=1)
+                if info != 0:
+                    break
             solution = solution + free_images @ lapack.dpotrs(factor, raised, lower=1)[0]
         return None
 
 
 def _orthonormal(
-    features: Array, residual: Array, plan: ProductPlan
+    features: Array, residual: Array, edges: list[int]
 ) -> tuple[Array, Array, list[int]]:
     """Return an orthonormal basis of the features over the points, degree by degree.
 
     Features that depend on those of lower degrees, or of their own, add nothing to it.
+
+    Parameters
+    ----------
+    features : (N, s) float64 ndarray
+    residual : (N,) float64 ndarray
+    edges : list of int
+        Where each degree begins, and N.
 
     Returns
     -------
@@ -315,12 +364,12 @@ def _orthonormal(
         lengths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
         if np.all(np.abs(np.diagonal(triangle)) > CLEARLY_INDEPENDENT * lengths):
             coordinates = solve_triangular(triangle, residual, trans="T", check_finite=False)
-            return basis, coordinates, plan.first[1 : plan.order + 2].tolist()
+            return basis, coordinates, edges[1:]
     basis = np.empty((n_points, min(features.shape)), order="F")
     coordinates = np.empty(basis.shape[1])
     counts: list[int] = []
     count = 0
-    for first, last in pairwise(plan.first[: plan.order + 2].tolist()):
+    for first, last in pairwise(edges):
         block = features[first:last]
         known = basis[:, :count]
         along = block @ known
