@@ -259,15 +259,14 @@ def _unit(vectors: Array) -> Array:
 
 def _local_spread(rows: Array, sample: Array) -> Array:
     """Return the distance within which the nearest part of the sample lies, for each row."""
-    spread = np.ones(len(rows))
-    for i, row in enumerate(rows):
-        distance = np.linalg.norm(sample - row, axis=1)
-        place = int(LOCAL_PART * len(distance))
-        near = np.partition(distance, place)[place:]
-        near = near[near > 0.0]  # duplicates of the row say nothing of its surroundings
-        if len(near):
-            spread[i] = near.min()
-    return spread
+    square = np.zeros((len(rows), len(sample)))
+    for own, others in zip(rows.T, sample.T, strict=True):
+        square += (others - own[:, None]) ** 2
+    place = int(LOCAL_PART * len(sample))
+    near = np.partition(square, place, axis=1)[:, place:]
+    # Duplicates of the row say nothing of its surroundings.
+    nearest = np.where(near > 0.0, near, np.inf).min(axis=1)
+    return np.asarray(np.where(np.isfinite(nearest), np.sqrt(nearest), 1.0))
 
 
 def _sigmoid(points: Array, vectors: Array, _offsets: Array) -> Array:

@@ -90,11 +90,11 @@ def test_no_room_leaves_the_weights() -> None:
 
 
 def errors(points: Array, k: int, target: int, effort: Effort) -> dict[str, float]:
-    """Return the error of each family, over three seeds."""
-    panel = draw_panel(points, np.ones(len(points)), 7, "report")
+    """Return the error of each family, over eight seeds."""
+    panel = draw_panel(points, np.ones(len(points)), 7, "report", per_family=64)
     expected = panel.means(points, np.ones(len(points)))
     found: dict[str, list[float]] = {}
-    for seed in range(3):
+    for seed in range(8):
         kept = momentc.compress(points, k, target, random_state=seed, effort=effort)
         measured = panel.compare(expected, panel.means(points[kept.index], kept.weights))
         for name, error in measured.items():
@@ -112,14 +112,14 @@ def errors(points: Array, k: int, target: int, effort: Effort) -> dict[str, floa
     ids=["uniform", "narrow clusters", "wide clusters"],
 )
 def test_it_lowers_the_errors(points: Array, k: int) -> None:
-    """Of smooth functions by a lot, of others by a little; three seeds scatter by a fifth.
+    """Of smooth functions by a lot, of others by a little.
 
-    By a factor of two those of the rational functions, which the point next to the pole decides.
+    Of rational functions, which the point next to the pole decides, one seed scatters by a factor
+    of two.
     """
     plain, matched = errors(points, k, 300, "low"), errors(points, k, 300, "normal")
     ratios = {name: matched[name] / plain[name] for name in plain}
-    assert ratios["rational"] < 3.0, ratios
-    assert max(ratio for name, ratio in ratios.items() if name != "rational") < 1.25, ratios
+    assert max(ratios.values()) < 1.25, ratios
     assert np.exp(np.mean(np.log([*ratios.values()]))) < 0.65, ratios
 
 

@@ -277,9 +277,7 @@ class KernelWeights:
             images[:, first:last] = self._solved(equations[:, first:last])
 
         run_in_parts(solve, n_equations, TASK_EQUATIONS, map_function)
-        self._images, triangle = qr(
-            images, mode="economic", overwrite_a=True, check_finite=False
-        )
+        self._images, triangle = qr(images, mode="economic", overwrite_a=True, check_finite=False)
         lengths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
         independent = np.all(np.abs(np.diagonal(triangle)) > CLEARLY_INDEPENDENT * lengths)
         return triangle if independent or even_if_dependent else None
