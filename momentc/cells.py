@@ -13,10 +13,22 @@ from numpy.typing import NDArray
 
 from momentc.indexing import U
 
-__all__ = ["cell_cuts", "cell_edges", "deal", "near_order", "sampled_cells", "split_order"]
+__all__ = [
+    "cell_cuts",
+    "cell_edges",
+    "deal",
+    "near_order",
+    "sampled_cells",
+    "sampled_cuts",
+    "side_of_cuts",
+    "split_order",
+]
 
 # Points of a cell, about, in the sample that decides the cuts of near_order.
 SAMPLE_OF_CELL = 4
+
+# Points whose cells are found together.
+TILE = 256
 
 
 @nb.njit(cache=True, nogil=True)
@@ -139,6 +151,39 @@ def deal(cells, n_cells):  # type: ignore[no-untyped-def]
 
 
 @nb.njit(cache=True, nogil=True)
+def side_of_cuts(columns, first, last, depth, sides, cuts, cell_of):  # type: ignore[no-untyped-def]
+    """Fill in the cells of points ``first .. last - 1``.
+
+    Parameters
+    ----------
+    columns : (m, n) float64 ndarray  # IN
+    first, last, depth : int  # IN
+    sides, cuts : (2 ** depth,) int64 and float64 ndarray  # IN, see :func:`cell_cuts`
+    cell_of : (>= last,) int64 ndarray  # OUT
+    """
+    for i in range(U(first), U(last)):
+        cell_of[i] = 0
+    # Level by level, so that no point waits for another; and by arithmetic on the comparison: a
+    # branch here is mispredicted every other time.
+    for _ in range(depth):
+        for i in range(U(first), U(last)):
+            node = cell_of[i]
+            cell_of[i] = 2 * node + 1 + np.int64(columns[U(sides[U(node)]), i] >= cuts[U(node)])
+    for i in range(U(first), U(last)):
+        cell_of[i] -= 2**depth - 1
+
+
+@nb.njit(cache=True, nogil=True)
+def _cells_of(columns, depth, sides, cuts):  # type: ignore[no-untyped-def]
+    """Return the cells of all points, a tile at a time, which stays in the cache."""
+    n = columns.shape[1]
+    cell_of = np.empty(n, np.int64)
+    for first in range(0, n, TILE):
+        side_of_cuts(columns, first, min(n, first + TILE), depth, sides, cuts, cell_of)
+    return cell_of
+
+
+@nb.njit(cache=True, nogil=True)
 def sampled_cells(columns, sample, depth):  # type: ignore[no-untyped-def]
     """Return the points cell by cell, as :func:`deal`, with cells cut by the medians of a sample.
 
@@ -151,18 +196,34 @@ def sampled_cells(columns, sample, depth):  # type: ignore[no-untyped-def]
     depth : int
         Levels of splits; the number of cells is ``2 ** depth``.
     """
-    n_cells = 2**depth
-    sides = np.empty(n_cells, np.int64)
-    cuts = np.empty(n_cells)
+    sides = np.empty(2**depth, np.int64)
+    cuts = np.empty(2**depth)
     _split(sample, depth, sides, cuts)
-    cell_of = np.empty(columns.shape[1], np.int64)
-    for i in range(U(columns.shape[1])):
-        node = np.int64(0)
-        for _ in range(depth):
-            # Arithmetic on the comparison: a branch here is mispredicted every other time.
-            node = 2 * node + 1 + np.int64(columns[U(sides[U(node)]), i] >= cuts[U(node)])
-        cell_of[i] = node - (n_cells - 1)
-    return deal(cell_of, n_cells)
+    return deal(_cells_of(columns, depth, sides, cuts), 2**depth)
+
+
+@nb.njit(cache=True, nogil=True)
+def sampled_cuts(columns, n, depth, per_cell):  # type: ignore[no-untyped-def]
+    """Return the sides and the cuts of cells of even parts of a sample of the first ``n`` points.
+
+    Parameters
+    ----------
+    columns : (m, >= n) float64 ndarray
+    n, depth : int
+    per_cell : int
+        Points of the sample for each cell, about.
+    """
+    m = columns.shape[0]
+    stride = max(1, n // (per_cell * 2**depth))
+    n_sample = (n + stride - 1) // stride
+    sample = np.empty((m, n_sample))
+    for j in range(m):
+        for i in range(n_sample):
+            sample[j, i] = columns[j, i * stride]
+    sides = np.empty(2**depth, np.int64)
+    cuts = np.empty(2**depth)
+    _split(sample, depth, sides, cuts)
+    return sides, cuts
 
 
 @nb.njit(cache=True, nogil=True)
@@ -183,16 +244,11 @@ def near_order(columns, depth):  # type: ignore[no-untyped-def]
     -------
     (n,) int64 ndarray
     """
-    m, n = columns.shape
-    stride = n // (SAMPLE_OF_CELL * 2**depth)
-    if stride < 2:
+    n = columns.shape[1]
+    if n < 2 * SAMPLE_OF_CELL * 2**depth:
         return split_order(columns, depth)
-    n_sample = (n + stride - 1) // stride
-    sample = np.empty((m, n_sample))
-    for j in range(m):
-        for i in range(n_sample):
-            sample[j, i] = columns[j, i * stride]
-    return sampled_cells(columns, sample, depth)[0]
+    sides, cuts = sampled_cuts(columns, n, depth, SAMPLE_OF_CELL)
+    return deal(_cells_of(columns, depth, sides, cuts), 2**depth)[0]
 
 
 def cell_edges(n_points: int, depth: int) -> NDArray[np.int64]:

@@ -110,9 +110,11 @@ class SmallestGroups:
         n_usable = np.count_nonzero(np.isfinite(sizes))
         if n_usable == 0 or n_usable < (1.0 - USED_UP_PART) * len(sizes):
             return None
-        compact = np.flatnonzero(sizes <= WIDEST * sizes.min())
+        least = sizes.min()
+        compact = np.flatnonzero(sizes <= WIDEST * least)
         n_used = int(np.ceil(SMALLEST_PART * n_usable))
-        smallest_first = compact[_ranked(sizes[compact])[:n_used]]
+        ratios = sizes[compact] / least if least > 0.0 else sizes[compact]
+        smallest_first = compact[_ranked(ratios)[:n_used]]
         per_group = self._size - self._n_keep
         n_wanted = -(-n_remove // per_group)
         found = _disjoint(self._members, smallest_first, len(weights), n_wanted)
@@ -142,8 +144,9 @@ class SmallestGroups:
 def _ranked(sizes: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the positions in ascending order of size, ties by position.
 
-    One sort of integers that hold the size, rounded to float32, above the position: all distinct,
-    so the order is the same on every machine, and several times faster than a stable argsort.
+    One sort of integers that hold the size, in the range of float32 and rounded to it, above the
+    position: all distinct, so the order is the same on every machine, and several times faster than
+    a stable argsort.
     """
     bits = sizes.astype(np.float32).view(np.uint32).astype(np.uint64)
     keys = (bits << np.uint64(32)) | np.arange(len(sizes), dtype=np.uint64)

@@ -159,7 +159,9 @@ class Centroids:
         clustering.train(self._local(points), self._index)
 
     def _local(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
-        return np.asarray((points - self._centre) / self._unit, dtype=np.float32)
+        local = points - self._centre
+        local /= self._unit
+        return np.asarray(local, dtype=np.float32)
 
     def places(self) -> NDArray[np.float64]:
         """Return where the centroids are, (n_clusters, m)."""

@@ -3,6 +3,7 @@
 import numba as nb
 import numpy as np
 
+from momentc.indexing import U
 from momentc.moments.features import fill_products, legendre_rows, weighted_sums
 
 __all__ = ["TILE", "evaluate_features", "moment_change", "scale_to_box"]
@@ -21,17 +22,23 @@ def scale_to_box(points, own, columns):  # type: ignore[no-untyped-def]
     own : (g,) int64 ndarray  # IN, the rows of the group
     columns : (m, g) float64 ndarray  # OUT
     """
-    for j in range(points.shape[1]):
+    count = U(own.shape[0])
+    for j in range(U(points.shape[1])):
         low = np.inf
         high = -np.inf
-        for i in range(own.shape[0]):
-            value = points[own[i], j]
+        for i in range(count):
+            value = points[U(own[i]), j]
+            columns[j, i] = value
             low = min(low, value)
             high = max(high, value)
         centre = 0.5 * (low + high)
         half = 0.5 * (high - low)
-        for i in range(own.shape[0]):
-            columns[j, i] = (points[own[i], j] - centre) / half if half > 0.0 else 0.0
+        if half > 0.0:
+            for i in range(count):
+                columns[j, i] = (columns[j, i] - centre) / half
+        else:
+            for i in range(count):
+                columns[j, i] = 0.0
 
 
 @nb.njit(cache=True, nogil=True)

@@ -18,6 +18,12 @@ from momentc.cells import near_order
 from momentc.groups import Groups
 from momentc.map_function import MapFunction
 from momentc.moments.multi_index import ProductPlan, product_plan
+from momentc.reduction.barycentre_pieces import (
+    MOST_FEATURES,
+    MOST_PIECES,
+    pieces_wanted,
+    thin_by_pieces,
+)
 from momentc.reduction.barycentre_tree import shrink_by_barycentres
 from momentc.reduction.box import TILE, evaluate_features, moment_change, scale_to_box
 from momentc.reduction.compiled_apart import call_remove_points, remove_points_address
@@ -105,7 +111,7 @@ def _shrink_range(  # type: ignore[no-untyped-def]
     """
     m = points.shape[1]
     n_features = parent.shape[0]
-    order_of = np.empty(2 * n_features, np.int64)
+    order_of = np.empty(MOST_PIECES * n_features, np.int64)
     for group in range(first, last):
         start = offsets[group]
         n = offsets[group + 1] - start
@@ -113,24 +119,37 @@ def _shrink_range(  # type: ignore[no-untyped-def]
             continue
         columns = np.empty((m, n))
         scale_to_box(points, members[start : start + n], columns)
+        own = reduced[start - offsets[first] : start - offsets[first] + n]
+        left = own.copy()
+        rows = np.arange(n)
+        if pieces_wanted(n_features, n):
+            n = thin_by_pieces(
+                columns, left, rows, parent, axis, power, order,
+                remove_at, pivot_tol, order_of, work, spare,
+            )  # fmt: skip
+            for i in range(own.shape[0]):
+                own[i] = 0.0
+        few = np.empty((m, n))
+        for j in range(m):
+            for i in range(n):
+                few[j, i] = columns[j, i]
         depth = 0
         while 2**depth < PIECES * n_features and n > 2 ** (depth + 1):
             depth += 1
         # The tree wants near points next to each other.
-        near = near_order(columns, depth)
-        own = reduced[start - offsets[first] : start - offsets[first] + n]
+        near = near_order(few, depth)
         ordered = np.empty((m, n))
         weights = np.empty(n)
         for i in range(n):
-            weights[i] = own[near[i]]
+            weights[i] = left[near[i]]
             for j in range(m):
-                ordered[j, i] = columns[j, near[i]]
+                ordered[j, i] = few[j, near[i]]
         shrink_by_barycentres(
             ordered, weights, 2 * n_features, parent, axis, power, order,
             remove_at, pivot_tol, order_of, work, spare,
         )  # fmt: skip
         for i in range(n):
-            own[near[i]] = weights[i]
+            own[rows[near[i]]] = weights[i]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -194,12 +213,13 @@ _kept = threading.local()
 
 
 def _work_space(n_features: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return two arrays that hold the features of TREE_FROM N points, or of a tile.
+    """Return two arrays that hold the features of TREE_FROM N points, of all pieces, or of a tile.
 
     They stay with the thread. What is allocated and freed for every batch goes back to the system,
     and fetching its pages again takes as long as a factorisation.
     """
-    size = n_features * max(TREE_FROM * n_features, TILE)
+    most = TREE_FROM if n_features > MOST_FEATURES else MOST_PIECES
+    size = n_features * max(most * n_features, TILE)
     arrays: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     arrays = getattr(_kept, "arrays", None)
     if arrays is None or len(arrays[0]) < size:

@@ -1,0 +1,110 @@
+"""Very many points of one group, thinned by the barycentres of pieces."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from momentc.moments.multi_index import product_plan
+from momentc.reduction import barycentre_pieces
+from momentc.reduction.barycentre_pieces import (
+    MOST_FEATURES,
+    MOST_PIECES,
+    PIECES_FROM,
+    pieces_wanted,
+    thin_by_pieces,
+)
+from momentc.reduction.box import TILE
+from momentc.reduction.compiled_apart import remove_points_address
+from momentc.tolerances import pivot_tolerance
+from tests import oracle
+
+Array = NDArray[np.float64]
+
+
+def thin(points: Array, weights: Array, k: int) -> tuple[NDArray[np.int64], Array]:
+    """Return the rows that are left and their weights; what came back must be theirs."""
+    plan = product_plan(points.shape[1], k)
+    size = plan.n_moments * max(MOST_PIECES * plan.n_moments, TILE)
+    columns, left = points.T.copy(), weights.copy()
+    rows = np.empty(len(points), np.int64)
+    n = thin_by_pieces(
+        columns, left, rows, plan.parent, plan.axis, plan.power, k, remove_points_address(),
+        pivot_tolerance(plan.n_moments), np.empty(MOST_PIECES * plan.n_moments, np.int64),
+        np.empty(size), np.empty(size),
+    )  # fmt: skip
+    assert np.array_equal(columns[:, :n], points[rows[:n]].T)
+    assert len(set(rows[:n].tolist())) == n
+    return rows[:n], left[:n]
+
+
+def draw(kind: str, n: int, m: int, rng: np.random.Generator) -> Array:
+    if kind == "lattice":
+        return rng.integers(-1, 2, (n, m)).astype(np.float64)
+    if kind == "two scales":
+        return np.asarray(rng.integers(-1, 2, (n, m)) + 1e-7 * rng.uniform(size=(n, m))) / 2.0
+    if kind == "heavy":
+        points = rng.standard_cauchy((n, m))
+        return np.asarray(points / np.abs(points).max())
+    return rng.uniform(-1.0, 1.0, (n, m))
+
+
+@given(
+    kind=st.sampled_from(["uniform", "heavy", "lattice", "two scales"]),
+    m=st.integers(1, 3),
+    k=st.integers(1, 3),
+    more=st.integers(1, 3000),
+    decades=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_moments_stay(kind: str, m: int, k: int, more: int, decades: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    points = draw(kind, PIECES_FROM * math.comb(m + k, k) + more, m, rng)
+    n = len(points)
+    before = 10.0 ** rng.uniform(-15.0, 0.0, n) if decades else rng.uniform(0.1, 1.0, n)
+    rows, left = thin(points, before, k)
+    assert np.all(left > 0.0)
+    assert oracle.frame_gap(points, before, points[rows], left, k) <= 1e-13
+    if kind == "uniform":
+        assert len(rows) < n / 2
+
+
+@pytest.mark.parametrize(("m", "k", "n"), [(2, 3, 40_000), (3, 3, 100_000), (1, 5, 20_000)])
+def test_no_more_are_left_than_would_be_thinned_again(m: int, k: int, n: int) -> None:
+    rng = np.random.default_rng(0)
+    points, weights = rng.uniform(-1.0, 1.0, (n, m)), rng.uniform(0.1, 1.0, n)
+    rows, left = thin(points, weights, k)
+    assert len(rows) <= PIECES_FROM * math.comb(m + k, k)
+    assert left.sum() == pytest.approx(weights.sum(), rel=1e-13)
+
+
+def test_pieces_are_compact() -> None:
+    """What stands for a part of the plane is in that part: whole pieces stay or go."""
+    rng = np.random.default_rng(1)
+    points = rng.uniform(-1.0, 1.0, (30_000, 2))
+    n_features = math.comb(2 + 2, 2)
+    rows, left = thin(points, np.ones(30_000), 2)
+    # Of one pass at least: points that stay have scores of neighbours that stay too.
+    assert len(np.unique(left)) <= n_features**2
+    assert len(rows) > n_features
+
+
+def test_few_points_and_many_moments_are_left_alone() -> None:
+    assert not pieces_wanted(10, PIECES_FROM * 10)
+    assert pieces_wanted(10, PIECES_FROM * 10 + 1)
+    assert not pieces_wanted(MOST_FEATURES + 1, 10**9)
+    points = np.random.default_rng(2).uniform(-1.0, 1.0, (200, 2))
+    rows, left = thin(points, np.ones(200), 3)
+    assert np.array_equal(rows, np.arange(200))
+    assert np.all(left == 1.0)
+
+
+def test_equal_points_end() -> None:
+    """All in one piece: nothing can go, and it says so instead of trying on."""
+    rows, left = thin(np.zeros((5000, 2)), np.ones(5000), 1)
+    assert left.sum() == 5000.0
+    assert len(rows) == 5000
+    assert barycentre_pieces.pieces_wanted(3, 5000)
