@@ -1,10 +1,11 @@
 """Cells: a recursive median split of the points along the widest side.
 
-Cells serve where compact pieces of equal count are wanted: the coarse level of k-means, and the
-order in which the barycentre tree takes the points of a group. In k-means they bound the cost,
-which grows as points x centroids, and the extent that its float32 arithmetic must resolve. They
-are not the groups that are reduced: groups cut by count alone straddle the gaps of clustered data
-(measured: up to ten times the error of k-means groups on image pixels).
+Cells serve where compact pieces of about equal count are wanted: the coarse level of k-means, the
+pieces of a group of very many points, and the order in which the barycentre tree takes its points.
+In k-means they bound the cost, which grows as points x centroids, and the extent that its float32
+arithmetic must resolve. They are not the groups that are reduced: groups cut by count alone
+straddle the gaps of clustered data (measured: up to ten times the error of k-means groups on image
+pixels).
 """
 
 import numba as nb

@@ -88,7 +88,7 @@ def reduce_support(
         Called after each round with (stage, points removed, points to remove).
     on_source : callable, optional
         Called once, before the rounds, with the points that have a weight then: some times the
-        target, so that they stand for all.
+        target, so that they stand for all. Not on a line.
 
     Returns
     -------
@@ -104,7 +104,7 @@ def reduce_support(
     if points.shape[1] == 1:
         return reduce_line(
             points[:, 0], weights, target, n_moments,
-            map_function=map_function, progress=progress, on_source=on_source,
+            map_function=map_function, progress=progress,
         )  # fmt: skip
     alive = np.flatnonzero(weights > 0.0)
     n_start = len(alive)

@@ -24,7 +24,8 @@ def faiss_by_differences() -> ModuleType:
 
 
 def _set(products_from: int) -> ModuleType:
-    # Threads are over cells, one thread within; the number belongs to the calling thread.
+    # Threads are over cells, one thread within; the number belongs to the calling thread. How
+    # distances are found belongs to the process: baselines do not run beside reductions.
     import faiss
 
     faiss.omp_set_num_threads(1)

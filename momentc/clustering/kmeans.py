@@ -37,6 +37,9 @@ LLOYD_STEPS: Final = 3
 TRAINING_POINTS: Final = 16
 LEAST_TRAINING: Final = 512
 
+# Coordinate of a point in its cell at most: its square, and sums of squares, stay in float32.
+FARTHEST: Final = 1e9
+
 
 def kmeans_groups(
     points: NDArray[np.float64],
@@ -161,6 +164,8 @@ class Centroids:
     def _local(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
         local = points - self._centre
         local /= self._unit
+        # A point far outside of the sample must not become infinite: it has no nearest centroid.
+        np.clip(local, -FARTHEST, FARTHEST, out=local)
         return np.asarray(local, dtype=np.float32)
 
     def places(self) -> NDArray[np.float64]:

@@ -129,10 +129,12 @@ def _shrink_range(  # type: ignore[no-untyped-def]
             )  # fmt: skip
             for i in range(own.shape[0]):
                 own[i] = 0.0
-        few = np.empty((m, n))
-        for j in range(m):
-            for i in range(n):
-                few[j, i] = columns[j, i]
+        few = columns
+        if n < columns.shape[1]:
+            few = np.empty((m, n))
+            for j in range(m):
+                for i in range(n):
+                    few[j, i] = columns[j, i]
         depth = 0
         while 2**depth < PIECES * n_features and n > 2 ** (depth + 1):
             depth += 1

@@ -248,7 +248,8 @@ class KernelWeights:
         else:
             basis, coordinates, self._counts = _orthonormal(features, residual, edges)
             triangle = self._triangle_of(basis, map_function, even_if_dependent=True)
-            wanted = np.concatenate([np.zeros(low.shape[1]), coordinates[low.shape[1] :]])
+            # This basis may have fewer columns of a low degree, and the shift a part along others.
+            wanted = coordinates - basis.T @ shift
         self._along = solve_triangular(triangle, wanted, trans="T", check_finite=False)
         # L^-1 e_i of the weights that were held so far, for whatever order.
         self._held_at = np.full(len(weights), -1)

@@ -18,7 +18,7 @@ kinks, extent times mass is worse for smooth functions (``docs/algorithm.md``).
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import numba as nb
@@ -113,8 +113,10 @@ def _distance_products_apart(x, products):  # type: ignore[no-untyped-def]
         exponent = 0
         for j in range(n):
             if j != i:
-                product, more = math.frexp(product * abs(x[i] - x[j]))
-                exponent += more
+                # Apart first: times a fraction, a subnormal difference would lose digits.
+                factor, more = math.frexp(abs(x[i] - x[j]))
+                product, carry = math.frexp(product * factor)
+                exponent += more + carry
         products[i] = product
         exponents[i] = exponent
     least = exponents.min()
@@ -149,7 +151,7 @@ def _nearest_end(steps):  # type: ignore[no-untyped-def]
         even = min(even, steps[i])
     place = U(0) if even <= odd else U(1)
     nearest = min(even, odd)
-    while steps[place] != nearest:
+    while place + U(2) < n and steps[place] != nearest:
         place += U(2)
     return np.int64(place)
 
@@ -240,7 +242,8 @@ def _sweep(x, weights, rows, n, n_keep, bound, window, products, steps):  # type
             if not 4.0 <= extent * unit < 8.0:
                 # Powers of 2 change no difference. 4 to 8 wide, because N factors of points in
                 # an interval of 4 (its capacity is 1) multiply to what is neither large nor small.
-                unit = math.ldexp(1.0, 3 - math.frexp(extent)[1])
+                # (Of subnormal extents it is not enough, and their products are too small.)
+                unit = math.ldexp(1.0, min(1023, 3 - math.frexp(extent)[1]))
             leaves = _take_one_out(x, weights, start, unit, window, products, steps)
             own = 0.0
             place = U(start + leaves)
@@ -305,7 +308,6 @@ def reduce_line(
     *,
     map_function: MapFunction = map,
     progress: ProgressCallback | None = None,
-    on_source: Callable[[NDArray[np.int64]], None] | None = None,
 ) -> NDArray[np.int64]:
     """Bring weights on a line to 0 until ``target`` points have one, and keep the moments.
 
@@ -323,8 +325,6 @@ def reduce_line(
         Runs the pieces of the line; the result does not depend on it.
     progress : callable, optional
         Called with (stage, points removed, points to remove).
-    on_source : callable, optional
-        Called once, with the points that had a weight at the beginning.
 
     Returns
     -------
@@ -334,13 +334,12 @@ def reduce_line(
     """
     alive = np.flatnonzero(weights > 0.0)
     n_start = len(alive)
-    if on_source is not None:
-        on_source(alive)
 
     def report(stage: str, n_left: int) -> None:
         if progress is not None:
             progress(stage, n_start - n_left, n_start - target)
 
+    # Not a stable sort, which takes four times as long: of equal points either may be first.
     order = alive[np.argsort(values[alive])]
     x, left = values[order], weights[order]
     limit = int(PIECES_UNTIL * target)

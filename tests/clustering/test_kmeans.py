@@ -94,3 +94,11 @@ def test_threads_do_not_decide() -> None:
 def test_few_or_equal_points(n: int) -> None:
     assert_partition(kmeans_groups(np.zeros((n, 2)), 2.0, 1, seed()), n, 1)
     assert_partition(kmeans_groups(np.zeros((50 * n, 3)), 4.0, 1, seed()), 50 * n, 1)
+
+
+def test_a_point_out_of_the_range_of_float32_has_a_cluster() -> None:
+    """Its cell is measured by a sample, of which it may be no part."""
+    points = np.random.default_rng(0).normal(size=(3000, 2)) * 1e-21
+    points[7] = 1.0
+    for number in range(6):
+        assert_partition(kmeans_groups(points, 100.0, 10, seed(number)), 3000, 10)

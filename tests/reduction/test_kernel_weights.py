@@ -215,6 +215,15 @@ def test_one_factorisation_gives_what_degree_by_degree_gives(
         assert found == pytest.approx(by_degree, rel=1e-6)
 
 
+def test_a_column_of_another_size() -> None:
+    """The basis of the lowest degree alone may have more columns than that of all has for it."""
+    problem = Problem(600, 150, 2, 3, 1)
+    problem.source[:, 1] *= 5e-12
+    problem.support[:, 1] *= 5e-12
+    found = problem.solve(3, 0.0)
+    assert found is None or problem.miss(found, 3) < 1e-8
+
+
 def test_many_points_on_a_line_are_no_trouble() -> None:
     """The spline's matrix has eigenvalues over twenty decades there."""
     problem = Problem(2000, 500, 1, 6, 3)
