@@ -17,12 +17,13 @@ from momentc.indexing import U
 __all__ = [
     "cell_cuts",
     "cell_edges",
+    "cuts_of_sample",
     "deal",
     "near_order",
     "sampled_cells",
-    "sampled_cuts",
     "side_of_cuts",
     "split_order",
+    "strided_sample",
 ]
 
 # Points of a cell, about, in the sample that decides the cuts of near_order.
@@ -175,13 +176,38 @@ def side_of_cuts(columns, first, last, depth, sides, cuts, cell_of):  # type: ig
 
 
 @nb.njit(cache=True, nogil=True)
-def _cells_of(columns, depth, sides, cuts):  # type: ignore[no-untyped-def]
-    """Return the cells of all points, a tile at a time, which stays in the cache."""
-    n = columns.shape[1]
-    cell_of = np.empty(n, np.int64)
-    for first in range(0, n, TILE):
-        side_of_cuts(columns, first, min(n, first + TILE), depth, sides, cuts, cell_of)
-    return cell_of
+def cuts_of_sample(sample, depth):  # type: ignore[no-untyped-def]
+    """Return the sides and the cuts of cells of even parts of a sample, see :func:`cell_cuts`.
+
+    Parameters
+    ----------
+    sample : (m, n_sample) float64 ndarray
+        n_sample >= 2 ** depth.
+    depth : int
+    """
+    sides = np.empty(2**depth, np.int64)
+    cuts = np.empty(2**depth)
+    _split(sample, depth, sides, cuts)
+    return sides, cuts
+
+
+@nb.njit(cache=True, nogil=True)
+def strided_sample(columns, n, n_wanted):  # type: ignore[no-untyped-def]
+    """Return at least ``n_wanted`` of the first ``n`` points, every so many; all if n is less.
+
+    Parameters
+    ----------
+    columns : (m, >= n) float64 ndarray
+    n, n_wanted : int
+    """
+    m = columns.shape[0]
+    stride = max(1, n // n_wanted)
+    n_sample = (n + stride - 1) // stride
+    sample = np.empty((m, n_sample))
+    for j in range(m):
+        for i in range(n_sample):
+            sample[j, i] = columns[j, i * stride]
+    return sample
 
 
 @nb.njit(cache=True, nogil=True)
@@ -197,34 +223,13 @@ def sampled_cells(columns, sample, depth):  # type: ignore[no-untyped-def]
     depth : int
         Levels of splits; the number of cells is ``2 ** depth``.
     """
-    sides = np.empty(2**depth, np.int64)
-    cuts = np.empty(2**depth)
-    _split(sample, depth, sides, cuts)
-    return deal(_cells_of(columns, depth, sides, cuts), 2**depth)
-
-
-@nb.njit(cache=True, nogil=True)
-def sampled_cuts(columns, n, depth, per_cell):  # type: ignore[no-untyped-def]
-    """Return the sides and the cuts of cells of even parts of a sample of the first ``n`` points.
-
-    Parameters
-    ----------
-    columns : (m, >= n) float64 ndarray
-    n, depth : int
-    per_cell : int
-        Points of the sample for each cell, about.
-    """
-    m = columns.shape[0]
-    stride = max(1, n // (per_cell * 2**depth))
-    n_sample = (n + stride - 1) // stride
-    sample = np.empty((m, n_sample))
-    for j in range(m):
-        for i in range(n_sample):
-            sample[j, i] = columns[j, i * stride]
-    sides = np.empty(2**depth, np.int64)
-    cuts = np.empty(2**depth)
-    _split(sample, depth, sides, cuts)
-    return sides, cuts
+    n = columns.shape[1]
+    sides, cuts = cuts_of_sample(sample, depth)
+    cell_of = np.empty(n, np.int64)
+    # A tile at a time, which stays in the cache.
+    for first in range(0, n, TILE):
+        side_of_cuts(columns, first, min(n, first + TILE), depth, sides, cuts, cell_of)
+    return deal(cell_of, 2**depth)
 
 
 @nb.njit(cache=True, nogil=True)
@@ -246,10 +251,10 @@ def near_order(columns, depth):  # type: ignore[no-untyped-def]
     (n,) int64 ndarray
     """
     n = columns.shape[1]
-    if n < 2 * SAMPLE_OF_CELL * 2**depth:
+    n_wanted = SAMPLE_OF_CELL * 2**depth
+    if n < 2 * n_wanted:
         return split_order(columns, depth)
-    sides, cuts = sampled_cuts(columns, n, depth, SAMPLE_OF_CELL)
-    return deal(_cells_of(columns, depth, sides, cuts), 2**depth)[0]
+    return sampled_cells(columns, strided_sample(columns, n, n_wanted), depth)[0]
 
 
 def cell_edges(n_points: int, depth: int) -> NDArray[np.int64]:

@@ -10,10 +10,10 @@ points. The idea is the same as that of the tree, see ``barycentre_tree``.
 import numba as nb
 import numpy as np
 
-from momentc.cells import sampled_cuts, side_of_cuts
+from momentc.cells import cuts_of_sample, side_of_cuts, strided_sample
 from momentc.indexing import U
+from momentc.reduction.barycentre_tree import remove_groups
 from momentc.reduction.box import TILE, evaluate_features
-from momentc.reduction.compiled_apart import call_remove_points
 
 __all__ = ["MOST_FEATURES", "MOST_PIECES", "pieces_wanted", "thin_by_pieces"]
 
@@ -67,7 +67,7 @@ def thin_by_pieces(  # type: ignore[no-untyped-def]
     weights : (n,) float64 ndarray
         IN, OUT: > 0, and likewise.
     rows : (n,) int64 ndarray
-        OUT: where those that are left stood.
+        IN, OUT: numbers of the points, and likewise.
     parent, axis, power : (N,) int64 ndarray
         IN, see ProductPlan.
     order : int
@@ -87,19 +87,19 @@ def thin_by_pieces(  # type: ignore[no-untyped-def]
     """
     m, n = columns.shape
     n_features = parent.shape[0]
-    for i in range(n):
-        rows[i] = i
     depth = 0
     while 2 ** (depth + 1) <= MOST_PIECES * n_features:
         depth += 1
     n_pieces = 2**depth
     tables = np.empty((m, order + 1, TILE))
     piece_of = np.empty(n, np.int64)
-    ratio = np.empty(n_pieces)
-    masses = np.empty(n_pieces)
+    filled = np.empty(n_pieces, np.int64)
+    ratios = np.empty(n_pieces)
+    ratio_of = np.empty(n_pieces)
     tile = spare[: n_features * TILE].reshape((n_features, TILE))
     while pieces_wanted(n_features, n):
-        sides, cuts = sampled_cuts(columns, n, depth, SAMPLE_OF_PIECE)
+        sample = strided_sample(columns, n, SAMPLE_OF_PIECE * n_pieces)
+        sides, cuts = cuts_of_sample(sample, depth)
         sums = work[: n_features * n_pieces].reshape((n_features, n_pieces))
         for a in range(n_features):
             for piece in range(n_pieces):
@@ -108,36 +108,30 @@ def thin_by_pieces(  # type: ignore[no-untyped-def]
             columns, weights, n, piece_of, depth, sides, cuts, tables, parent, axis, power, tile,
             sums,
         )  # fmt: skip
-        # Pieces without a point move to the end: the first feature is 1, its sum the mass.
+        # Pieces without a point have no barycentre: the others close up.
         n_filled = np.int64(0)
         for piece in range(n_pieces):
-            mass = sums[0, piece]
-            # For now the place of the piece among those that have points.
-            ratio[piece] = n_filled if mass > 0.0 else -1.0
-            if mass > 0.0:
-                masses[n_filled] = mass
-                for a in range(n_features):
-                    sums[a, n_filled] = sums[a, piece] / mass
+            ratio_of[piece] = 0.0
+            if sums[0, piece] > 0.0:
+                filled[n_filled] = piece
                 n_filled += 1
-        means = work[: n_features * n_filled].reshape((n_features, n_filled))
-        for a in range(n_features):
-            for piece in range(n_filled):
-                means[a, piece] = work[a * n_pieces + piece]
         if n_filled <= n_features:
             break
-        left = masses[:n_filled].copy()
-        if call_remove_points(
-            remove_at, means, left, n_filled - n_features, tolerance, order_of, spare
+        closed_up = work[: n_features * n_filled].reshape((n_features, n_filled))
+        for a in range(n_features):
+            for place in range(n_filled):
+                closed_up[a, place] = sums[a, filled[place]]
+        if remove_groups(
+            closed_up, n_filled - n_features, ratios, remove_at, tolerance, order_of, spare
         ) == 0:  # fmt: skip
             break
-        for piece in range(n_pieces):
-            place = np.int64(ratio[piece])
-            ratio[piece] = left[place] / masses[place] if place >= 0 else 0.0
+        for place in range(n_filled):
+            ratio_of[filled[place]] = ratios[place]
         # Every point is put at the next place, and stays there if it has a weight: a branch would
         # be mispredicted for every piece that is left.
         n_left = U(0)
         for i in range(U(n)):
-            scaled = weights[i] * ratio[U(piece_of[i])]
+            scaled = weights[i] * ratio_of[U(piece_of[i])]
             weights[n_left] = scaled
             rows[n_left] = rows[i]
             for j in range(U(m)):

@@ -18,7 +18,7 @@ from momentc.indexing import U
 from momentc.reduction.box import TILE, evaluate_features
 from momentc.reduction.compiled_apart import call_remove_points
 
-__all__ = ["shrink_by_barycentres"]
+__all__ = ["remove_groups", "shrink_by_barycentres"]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -49,6 +49,46 @@ def _add_by_group(tile, weights, start, end, n, sums):  # type: ignore[no-untype
             sums[a, U(group)] += (s0 + s1) + (s2 + s3)
             i = last
             group += 1
+
+
+@nb.njit(cache=True, nogil=True)
+def remove_groups(sums, n_remove, ratios, remove_at, tolerance, order_of, spare):  # type: ignore[no-untyped-def]
+    """Run Algorithm 2 on the barycentres of groups.
+
+    Parameters
+    ----------
+    sums : (N, G) float64 ndarray
+        IN, destroyed: weighted features of each group; the first, its mass, is > 0.
+    n_remove : int
+        Groups to remove at most.
+    ratios : (G,) float64 ndarray
+        OUT: the factor of the weights of each group, 0 where it goes.
+    remove_at : int
+        See ``remove_points_address``.
+    tolerance : float
+        Pivot tolerance.
+    order_of : (>= G,) int64 ndarray
+        Work space.
+    spare : (>= N G,) float64 ndarray
+        Work space.
+
+    Returns
+    -------
+    int
+        The number of groups that go.
+    """
+    n_features, n_groups = sums.shape
+    masses = np.empty(n_groups)
+    left = np.empty(n_groups)
+    for group in range(n_groups):
+        # The first feature is the constant 1: its sum is the mass.
+        masses[group] = left[group] = sums[0, group]
+        for a in range(n_features):
+            sums[a, group] /= masses[group]
+    n_removed = call_remove_points(remove_at, sums, left, n_remove, tolerance, order_of, spare)
+    for group in range(n_groups):
+        ratios[group] = left[group] / masses[group]
+    return n_removed
 
 
 @nb.njit(cache=True, nogil=True)
@@ -86,34 +126,26 @@ def shrink_by_barycentres(  # type: ignore[no-untyped-def]
                 left[j, n_alive] = columns[j, i]
             n_alive += 1
     tables = np.empty((m, order + 1, TILE))
-    # Taken by the tile while the means are summed, by the reduction of the means after that.
+    # Taken by the tile while the features are summed, by the reduction after that.
     tile = spare[: n_features * TILE].reshape((n_features, TILE))
     while n_alive > n_stop:
         n_groups = min(2 * n_features, n_alive)
-        means = work[: n_features * n_groups].reshape((n_features, n_groups))
+        sums = work[: n_features * n_groups].reshape((n_features, n_groups))
         for a in range(n_features):
             for group in range(n_groups):
-                means[a, group] = 0.0
-        masses = np.empty(n_groups)
+                sums[a, group] = 0.0
         for start in range(0, n_alive, TILE):
             end = start + TILE if start + TILE < n_alive else n_alive
             evaluate_features(left, start, end, tables, parent, axis, power, tile)
-            _add_by_group(tile, left_weights, start, end, n_alive, means)
-        for group in range(n_groups):
-            # The first feature is the constant 1: its sum is the mass.
-            masses[group] = means[0, group]
-            for a in range(n_features):
-                means[a, group] /= masses[group]
-        before = np.empty(n_groups)
-        for group in range(n_groups):
-            before[group] = masses[group]
-        if call_remove_points(remove_at, means, masses, n_groups, tolerance, order_of, spare) == 0:
+            _add_by_group(tile, left_weights, start, end, n_alive, sums)
+        ratios = np.empty(n_groups)
+        if remove_groups(sums, n_groups, ratios, remove_at, tolerance, order_of, spare) == 0:
             break
         n_kept = np.int64(0)
         for group in range(n_groups):
             first = group * n_alive // n_groups
             last = (group + 1) * n_alive // n_groups
-            ratio = masses[group] / before[group]
+            ratio = ratios[group]
             for place in range(first, last):
                 scaled = left_weights[place] * ratio
                 if scaled > 0.0:

@@ -240,14 +240,17 @@ class KernelWeights:
         self._free = blas.dtrsv(self._factor, gradient - low @ (low.T @ gradient), lower=1)
         # Of v = L^T (c' - start) the equations A (c' - start) = b say what (L^-1 A^T)^T v is. An
         # orthonormal basis of these images is one for every order, as far as it goes.
-        triangle = self._triangle_of(features.T, map_function)
-        if triangle is not None:
+        independent = len(features) <= len(points)
+        if independent:
+            triangle = self._triangle_of(features.T, map_function)
+            independent = _clearly_independent(triangle)
+        if independent:
             self._counts = edges[1:]
             wanted = residual - features @ shift
             wanted[:n_low] = 0.0
         else:
             basis, coordinates, self._counts = _orthonormal(features, residual, edges)
-            triangle = self._triangle_of(basis, map_function, even_if_dependent=True)
+            triangle = self._triangle_of(basis, map_function)
             # This basis may have fewer columns of a low degree, and the shift a part along others.
             wanted = coordinates - basis.T @ shift
         self._along = solve_triangular(triangle, wanted, trans="T", check_finite=False)
@@ -259,29 +262,22 @@ class KernelWeights:
         """Return ``L^-1 right``."""
         return np.asarray(blas.dtrsm(1.0, self._factor, right, lower=1))
 
-    def _triangle_of(
-        self, equations: Array, map_function: MapFunction, *, even_if_dependent: bool = False
-    ) -> Array | None:
-        """Factorise the images of the equations, and return R of Q R; None if they are dependent.
+    def _triangle_of(self, equations: Array, map_function: MapFunction) -> Array:
+        """Factorise the images of the equations, and return R of Q R.
 
         Parameters
         ----------
         equations : (s, N) float64 ndarray
-            In Fortran's order.
+            N <= s, in Fortran's order.
         """
-        n_points, n_equations = equations.shape
-        if n_equations > n_points:
-            return None
         images = np.empty_like(equations, order="F")
 
         def solve(first: int, last: int) -> None:
             images[:, first:last] = self._solved(equations[:, first:last])
 
-        run_in_parts(solve, n_equations, TASK_EQUATIONS, map_function)
+        run_in_parts(solve, equations.shape[1], TASK_EQUATIONS, map_function)
         self._images, triangle = qr(images, mode="economic", overwrite_a=True, check_finite=False)
-        lengths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
-        independent = np.all(np.abs(np.diagonal(triangle)) > CLEARLY_INDEPENDENT * lengths)
-        return triangle if independent or even_if_dependent else None
+        return np.asarray(triangle)
 
     def _unit_images(self, which: NDArray[np.int64]) -> Array:
         """Return ``L^-1 e_i`` for some weights."""
@@ -333,6 +329,12 @@ class KernelWeights:
         return None
 
 
+def _clearly_independent(triangle: Array) -> bool:
+    """Tell whether each of the columns whose R of Q R this is differs from those before it."""
+    lengths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
+    return bool(np.all(np.abs(np.diagonal(triangle)) > CLEARLY_INDEPENDENT * lengths))
+
+
 def _orthonormal(
     features: Array, residual: Array, edges: list[int]
 ) -> tuple[Array, Array, list[int]]:
@@ -360,8 +362,7 @@ def _orthonormal(
     n_features, n_points = features.shape
     if n_features <= n_points:
         basis, triangle = qr(features.T, mode="economic", check_finite=False)
-        lengths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
-        if np.all(np.abs(np.diagonal(triangle)) > CLEARLY_INDEPENDENT * lengths):
+        if _clearly_independent(triangle):
             coordinates = solve_triangular(triangle, residual, trans="T", check_finite=False)
             return basis, coordinates, edges[1:]
     basis = np.empty((n_points, min(features.shape)), order="F")

@@ -30,7 +30,7 @@ def thin(points: Array, weights: Array, k: int) -> tuple[NDArray[np.int64], Arra
     plan = product_plan(points.shape[1], k)
     size = plan.n_moments * max(MOST_PIECES * plan.n_moments, TILE)
     columns, left = points.T.copy(), weights.copy()
-    rows = np.empty(len(points), np.int64)
+    rows = np.arange(len(points))
     n = thin_by_pieces(
         columns, left, rows, plan.parent, plan.axis, plan.power, k, remove_points_address(),
         pivot_tolerance(plan.n_moments), np.empty(MOST_PIECES * plan.n_moments, np.int64),
