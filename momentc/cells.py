@@ -8,32 +8,26 @@ straddle the gaps of clustered data (measured: up to ten times the error of k-me
 pixels).
 """
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from momentc.indexing import U
+from momentc.jit import kernel
 
 __all__ = [
     "cell_cuts",
     "cell_edges",
-    "cuts_of_sample",
     "deal",
-    "near_order",
     "sampled_cells",
     "side_of_cuts",
     "split_order",
-    "strided_sample",
 ]
-
-# Points of a cell, about, in the sample that decides the cuts of near_order.
-SAMPLE_OF_CELL = 4
 
 # Points whose cells are found together.
 TILE = 256
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _select(keys, order, first, last, middle):  # type: ignore[no-untyped-def]
     """Permute ``order[first:last]`` so that ``keys`` at ``middle`` is in its sorted place."""
     low = first
@@ -61,15 +55,32 @@ def _select(keys, order, first, last, middle):  # type: ignore[no-untyped-def]
             return
 
 
-@nb.njit(cache=True, nogil=True)
-def _split(columns, depth, sides, cuts):  # type: ignore[no-untyped-def]
-    """Return the order of :func:`split_order`; note the side and the place of every cut.
+@kernel
+def split_order(columns, depth, sides, cuts):  # type: ignore[no-untyped-def]
+    """Return an order of the points in which the cells of every level up to ``depth`` are ranges.
 
-    ``sides`` and ``cuts`` are filled in the order of a heap: the cuts of node i are 2i + 1, 2i + 2.
+    A range [a, b) is split at (a + b) // 2, along the side on which it is widest.
+
+    Parameters
+    ----------
+    columns : (m, n) float64 ndarray
+        IN, the points, column by column.
+    depth : int
+        IN, levels of splits; the number of cells is ``2 ** depth``.
+    sides, cuts : (2 ** depth,) int64 and float64 ndarray
+        OUT, variable and place of every cut, in the order of a heap: the cuts of node i are
+        2i + 1 and 2i + 2. The last entry has no meaning.
+
+    Returns
+    -------
+    (n,) int64 ndarray
     """
     m, n = columns.shape
-    order = np.arange(n)
-    edges = np.zeros(2, np.int64)
+    order = np.empty(n, np.int64)
+    for i in range(n):
+        order[i] = i
+    edges = np.empty(2, np.int64)
+    edges[0] = 0
     edges[1] = n
     for level in range(depth):
         finer = np.empty(2 * edges.shape[0] - 1, np.int64)
@@ -103,27 +114,7 @@ def _split(columns, depth, sides, cuts):  # type: ignore[no-untyped-def]
     return order
 
 
-@nb.njit(cache=True, nogil=True)
-def split_order(columns, depth):  # type: ignore[no-untyped-def]
-    """Return an order of the points in which the cells of every level up to ``depth`` are ranges.
-
-    A range [a, b) is split at (a + b) // 2, along the side on which it is widest.
-
-    Parameters
-    ----------
-    columns : (m, n) float64 ndarray
-        The points, column by column.
-    depth : int
-        Levels of splits; the number of cells is ``2 ** depth``.
-
-    Returns
-    -------
-    (n,) int64 ndarray
-    """
-    return _split(columns, depth, np.empty(2**depth, np.int64), np.empty(2**depth))
-
-
-@nb.njit(cache=True, nogil=True)
+@kernel
 def deal(cells, n_cells):  # type: ignore[no-untyped-def]
     """Return the points cell by cell, in their order in each, and the edges of the cells.
 
@@ -139,12 +130,15 @@ def deal(cells, n_cells):  # type: ignore[no-untyped-def]
     edges : (n_cells + 1,) int64 ndarray
     """
     n = cells.shape[0]
-    edges = np.zeros(n_cells + 1, np.int64)
+    edges = np.empty(n_cells + 1, np.int64)
+    place = np.empty(n_cells, np.int64)
+    for cell in range(n_cells + 1):
+        edges[cell] = 0
     for i in range(n):
         edges[cells[i] + 1] += 1
     for past in range(n_cells):
         edges[past + 1] += edges[past]
-    place = edges.copy()
+        place[past] = edges[past]
     order = np.empty(n, np.int64)
     for i in range(n):
         order[place[cells[i]]] = i
@@ -152,7 +146,7 @@ def deal(cells, n_cells):  # type: ignore[no-untyped-def]
     return order, edges
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def side_of_cuts(columns, first, last, depth, sides, cuts, cell_of):  # type: ignore[no-untyped-def]
     """Fill in the cells of points ``first .. last - 1``.
 
@@ -163,98 +157,21 @@ def side_of_cuts(columns, first, last, depth, sides, cuts, cell_of):  # type: ig
     sides, cuts : (2 ** depth,) int64 and float64 ndarray  # IN, see :func:`cell_cuts`
     cell_of : (>= last,) int64 ndarray  # OUT
     """
-    for i in range(U(first), U(last)):
-        cell_of[i] = 0
-    # Level by level, so that no point waits for another; and by arithmetic on the comparison: a
-    # branch here is mispredicted every other time.
-    for _ in range(depth):
-        for i in range(U(first), U(last)):
-            node = cell_of[i]
-            cell_of[i] = 2 * node + 1 + np.int64(columns[U(sides[U(node)]), i] >= cuts[U(node)])
-    for i in range(U(first), U(last)):
-        cell_of[i] -= 2**depth - 1
-
-
-@nb.njit(cache=True, nogil=True)
-def cuts_of_sample(sample, depth):  # type: ignore[no-untyped-def]
-    """Return the sides and the cuts of cells of even parts of a sample, see :func:`cell_cuts`.
-
-    Parameters
-    ----------
-    sample : (m, n_sample) float64 ndarray
-        n_sample >= 2 ** depth.
-    depth : int
-    """
-    sides = np.empty(2**depth, np.int64)
-    cuts = np.empty(2**depth)
-    _split(sample, depth, sides, cuts)
-    return sides, cuts
-
-
-@nb.njit(cache=True, nogil=True)
-def strided_sample(columns, n, n_wanted):  # type: ignore[no-untyped-def]
-    """Return at least ``n_wanted`` of the first ``n`` points, every so many; all if n is less.
-
-    Parameters
-    ----------
-    columns : (m, >= n) float64 ndarray
-    n, n_wanted : int
-    """
-    m = columns.shape[0]
-    stride = max(1, n // n_wanted)
-    n_sample = (n + stride - 1) // stride
-    sample = np.empty((m, n_sample))
-    for j in range(m):
-        for i in range(n_sample):
-            sample[j, i] = columns[j, i * stride]
-    return sample
-
-
-@nb.njit(cache=True, nogil=True)
-def sampled_cells(columns, sample, depth):  # type: ignore[no-untyped-def]
-    """Return the points cell by cell, as :func:`deal`, with cells cut by the medians of a sample.
-
-    Parameters
-    ----------
-    columns : (m, n) float64 ndarray
-        The points, column by column.
-    sample : (m, n_sample) float64 ndarray
-        Some of them, n_sample >= 2 ** depth.
-    depth : int
-        Levels of splits; the number of cells is ``2 ** depth``.
-    """
-    n = columns.shape[1]
-    sides, cuts = cuts_of_sample(sample, depth)
-    cell_of = np.empty(n, np.int64)
-    # A tile at a time, which stays in the cache.
-    for first in range(0, n, TILE):
-        side_of_cuts(columns, first, min(n, first + TILE), depth, sides, cuts, cell_of)
-    return deal(cell_of, 2**depth)
-
-
-@nb.njit(cache=True, nogil=True)
-def near_order(columns, depth):  # type: ignore[no-untyped-def]
-    """Return an order of the points in which near points are near, and the cells are about even.
-
-    As :func:`split_order`, with the cuts taken from a sample of the points: one pass over the
-    points instead of ``depth``. The cells are ranges, of about as many points each.
-
-    Parameters
-    ----------
-    columns : (m, n) float64 ndarray
-        The points, column by column.
-    depth : int
-        Levels of splits; the number of cells is ``2 ** depth``.
-
-    Returns
-    -------
-    (n,) int64 ndarray
-    """
-    n = columns.shape[1]
-    n_wanted = SAMPLE_OF_CELL * 2**depth
-    if n < 2 * n_wanted:
-        return split_order(columns, depth)
-    return sampled_cells(columns, strided_sample(columns, n, n_wanted), depth)[0]
+    begin = first
+    while begin < last:
+        # A tile at a time, which stays in the cache; and in it level by level, so that no point
+        # waits for another.
+        end = min(last, begin + TILE)
+        for i in range(U(begin), U(end)):
+            cell_of[i] = 0
+        # By arithmetic on the comparison: a branch would be mispredicted every other time.
+        for _ in range(depth):
+            for i in range(U(begin), U(end)):
+                node = cell_of[i]
+                cell_of[i] = 2 * node + 1 + np.int64(columns[U(sides[U(node)]), i] >= cuts[U(node)])
+        for i in range(U(begin), U(end)):
+            cell_of[i] -= 2**depth - 1
+        begin = end
 
 
 def cell_edges(n_points: int, depth: int) -> NDArray[np.int64]:
@@ -284,9 +201,29 @@ def cell_cuts(
     order : (n,) int64 ndarray
     edges : (2 ** depth + 1,) int64 ndarray
     sides, cuts : (2 ** depth,) int64 and float64 ndarray
-        Variable and place of every cut, in the order of a heap; the last entry has no meaning.
     """
     sides = np.zeros(2**depth, dtype=np.int64)
     cuts = np.zeros(2**depth)
-    order = _split(columns, depth, sides, cuts)
+    order = split_order(columns, depth, sides, cuts)
     return order, cell_edges(columns.shape[1], depth), sides, cuts
+
+
+def sampled_cells(
+    columns: NDArray[np.float64], sample: NDArray[np.float64], depth: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the points cell by cell, as :func:`deal`, with cells cut by the medians of a sample.
+
+    Parameters
+    ----------
+    columns : (m, n) float64 ndarray
+        C-contiguous: the points, column by column.
+    sample : (m, n_sample) float64 ndarray
+        Some of them, likewise; n_sample >= 2 ** depth.
+    depth : int
+        Levels of splits; the number of cells is ``2 ** depth``.
+    """
+    _, _, sides, cuts = cell_cuts(sample, depth)
+    cell_of = np.empty(columns.shape[1], dtype=np.int64)
+    side_of_cuts(columns, 0, len(cell_of), depth, sides, cuts, cell_of)
+    order, edges = deal(cell_of, 2**depth)
+    return order, edges

@@ -19,7 +19,6 @@ the smallest groups. Where each stage stops is measured; see ``docs/algorithm.md
 from collections.abc import Callable
 from typing import Final
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +26,7 @@ from momentc.clustering.greedy import SmallestGroups
 from momentc.clustering.kmeans import kmeans_groups
 from momentc.errors import VerificationError
 from momentc.groups import Groups
+from momentc.jit import kernel
 from momentc.map_function import MapFunction
 from momentc.moments.multi_index import ProductPlan
 from momentc.progress import ProgressCallback
@@ -173,12 +173,13 @@ def reduce_support(
     return alive
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _extents(points, members, offsets):  # type: ignore[no-untyped-def]
     """Return the widest side of each group's box, shape (n_groups,)."""
     m = points.shape[1]
-    widest = np.zeros(offsets.shape[0] - 1)
+    widest = np.empty(offsets.shape[0] - 1)
     for group in range(offsets.shape[0] - 1):
+        widest[group] = 0.0
         for j in range(m):
             low = np.inf
             high = -np.inf

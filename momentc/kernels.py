@@ -3,7 +3,8 @@
 numba compiles a kernel when it is first called and keeps it on the disk. One process compiles on
 one core. So on a machine that has not compiled yet, two more processes take the tableau and what
 stands around it, and this one everything else. Nothing depends on it: a kernel that is not ready
-when it is needed is compiled then, as are the few of a line (``reduction/line.py``).
+when it is needed is compiled then, as are the few of a line and of groups of very many points
+(``reduction/line.py`` and ``barycentre_pieces.py``).
 """
 
 import subprocess

@@ -16,6 +16,8 @@ LEAVES = frozenset(
         "errors",
         "groups",
         "indexing",
+        "jit",
+        "lapack",
         "map_function",
         "options",
         "progress",

@@ -69,7 +69,7 @@ class Console:
         if _is_capable(sys.stderr):
             if not has_compiled_code():
                 self.note(
-                    "the first run compiles for this machine: half a minute or a little more, once"
+                    "the first run compiles for this machine: about half a minute, once"
                 )
             return RichProgress()
         return LineProgress(sys.stderr)

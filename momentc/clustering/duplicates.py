@@ -7,11 +7,11 @@ not (a miss a row was most of the time), and threads can share the buckets.
 
 from typing import Final
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from momentc.cells import deal
+from momentc.jit import kernel
 from momentc.map_function import MapFunction, run_in_parts
 
 __all__ = ["merge_duplicates"]
@@ -26,7 +26,7 @@ HASHED_ROWS: Final = 65536
 TASK_BUCKETS: Final = 8
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _hash_rows(points, hashes):  # type: ignore[no-untyped-def]
     """Fill ``hashes``, uint64, one a row; 0.0 and -0.0 hash alike."""
     n, m = points.shape
@@ -42,7 +42,7 @@ def _hash_rows(points, hashes):  # type: ignore[no-untyped-def]
         hashes[i] = state
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _first_equal_rows(points, hashes, rows, first):  # type: ignore[no-untyped-def]
     """For the rows of one bucket, fill ``first`` with the first row of equal values."""
     n = rows.shape[0]
@@ -51,20 +51,22 @@ def _first_equal_rows(points, hashes, rows, first):  # type: ignore[no-untyped-d
     while size < 2 * n:
         size *= 2
     mask = np.uint64(size - 1)
-    table = np.full(size, -1, np.int64)
+    table = np.empty(size, np.int64)
+    for slot in range(size):
+        table[slot] = -1
     kept = np.empty(size, np.uint64)
     for i in range(n):
         row = rows[i]
         # The low bits choose the slot: the top ones are those of the bucket.
-        slot = hashes[row] & mask
+        at = hashes[row] & mask
         while True:
-            other = table[slot]
+            other = table[at]
             if other < 0:
-                table[slot] = row
-                kept[slot] = hashes[row]
+                table[at] = row
+                kept[at] = hashes[row]
                 first[row] = row
                 break
-            if kept[slot] == hashes[row]:
+            if kept[at] == hashes[row]:
                 equal = True
                 for j in range(m):
                     if points[row, j] != points[other, j]:
@@ -73,15 +75,7 @@ def _first_equal_rows(points, hashes, rows, first):  # type: ignore[no-untyped-d
                 if equal:
                     first[row] = other
                     break
-            slot = (slot + np.uint64(1)) & mask
-
-
-@nb.njit(cache=True, nogil=True)
-def _add_up(first, weights):  # type: ignore[no-untyped-def]
-    total = np.zeros(weights.shape[0])
-    for i in range(weights.shape[0]):
-        total[first[i]] += weights[i]
-    return total
+            at = (at + np.uint64(1)) & mask
 
 
 def merge_duplicates(
@@ -127,4 +121,5 @@ def merge_duplicates(
     distinct = np.flatnonzero(first == np.arange(n))
     if len(distinct) == n:
         return distinct, weights
-    return distinct, _add_up(first, weights)[distinct]
+    total: NDArray[np.float64] = np.bincount(first, weights).astype(np.float64, copy=False)
+    return distinct, total[distinct]

@@ -12,13 +12,13 @@ nearest of those that are left. Only when many lists are used up is the search r
 
 from typing import Final
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from momentc.groups import Groups
 from momentc.indexing import U
+from momentc.jit import kernel
 from momentc.map_function import MapFunction, run_in_parts
 
 __all__ = ["SmallestGroups"]
@@ -117,7 +117,7 @@ class SmallestGroups:
         smallest_first = compact[_ranked(ratios)[:n_used]]
         per_group = self._size - self._n_keep
         n_wanted = -(-n_remove // per_group)
-        found = _disjoint(self._members, smallest_first, len(weights), n_wanted)
+        found = _disjoint(self._members, smallest_first, np.zeros(len(weights), np.bool_), n_wanted)
         chosen = self._members[found]
         keep = np.full(len(chosen), self._n_keep, dtype=np.int64)
         keep[-1] += max(0, len(chosen) * per_group - n_remove)
@@ -154,7 +154,7 @@ def _ranked(sizes: NDArray[np.float64]) -> NDArray[np.int64]:
     return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _first_alive(lists, distances, weights, first, last, members, sizes):  # type: ignore[no-untyped-def]
     """Find the first points of lists ``first .. last - 1`` that have a weight, as many as asked.
 
@@ -185,10 +185,12 @@ def _first_alive(lists, distances, weights, first, last, members, sizes):  # typ
                     break
 
 
-@nb.njit(cache=True, nogil=True)
-def _disjoint(members, candidates, n_points, n_wanted):  # type: ignore[no-untyped-def]
-    """Return the candidates, in the order given, that share no point with an earlier one taken."""
-    taken = np.zeros(n_points, np.bool_)
+@kernel
+def _disjoint(members, candidates, taken, n_wanted):  # type: ignore[no-untyped-def]
+    """Return the candidates, in the order given, that share no point with an earlier one taken.
+
+    ``taken``, one for each point, is false at first.
+    """
     chosen = np.empty(min(n_wanted, candidates.shape[0]), np.int64)
     n_chosen = 0
     for candidate in candidates:

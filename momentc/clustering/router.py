@@ -9,13 +9,13 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from momentc.cells import cell_cuts
 from momentc.clustering.kmeans import Centroids
 from momentc.indexing import U
+from momentc.jit import kernel
 
 __all__ = ["CellRouter", "fit_router"]
 
@@ -23,7 +23,7 @@ __all__ = ["CellRouter", "fit_router"]
 LEAF_CELLS: Final = 16
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _assign(points, depth, sides, cuts, firsts, columns, cells):  # type: ignore[no-untyped-def]
     n, m = points.shape
     distances = np.empty(np.diff(firsts).max())

@@ -1,6 +1,6 @@
 """Moments of a weighted set, accumulated so that the sum adds no error of its own.
 
-The rows are taken in tiles. Within a tile one matrix-vector product sums the features; over the
+The rows are taken in tiles. Within a tile the features are summed as they are; over the
 tiles every moment is summed by the error-free transformation of Knuth (two-sum), so the rounding
 of the sum does not grow with the number of rows. Blocks of tiles are independent: they can be
 shared by threads, and their sums are added in the order of the blocks, so the result does not
@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.moments.features import fill_products, legendre_rows, power_rows
+from momentc.jit import kernel
+from momentc.lapack import add_weighted_sums
+from momentc.moments.features import fill_products, legendre_tables, power_tables
 from momentc.moments.multi_index import ProductPlan, product_plan
 
 __all__ = ["Moments", "accumulate_moments", "combine_moments"]
@@ -67,31 +68,23 @@ class Moments:
         )
 
 
-@nb.njit(cache=True, nogil=True)
-def _accumulate(points, weights, parent, axis, power, order, legendre, high, low):  # type: ignore[no-untyped-def]
-    n, m = points.shape
+@kernel
+def _accumulate(columns, weights, parent, axis, power, order, legendre, high, low):  # type: ignore[no-untyped-def]
+    m, n = columns.shape
     n_features = parent.shape[0]
     tables = np.empty((m, order + 1, TILE))
-    column = np.empty(TILE)
     tile = np.empty((n_features, TILE))
-    part = np.empty(TILE)
-    for start in range(0, n, TILE):
-        count = min(TILE, n - start)
-        for j in range(m):
-            for i in range(count):
-                column[i] = points[start + i, j]
-            if legendre:
-                legendre_rows(column[:count], tables[j])
-            else:
-                power_rows(column[:count], tables[j])
-        fill_products(tables, parent, axis, power, count, tile)
-        for i in range(count):
-            part[i] = weights[start + i]
-        for i in range(count, TILE):
-            part[i] = 0.0
-            for a in range(n_features):
-                tile[a, i] = 0.0
-        sums = np.dot(tile, part)
+    sums = np.empty(n_features)
+    for first in range(0, n, TILE):
+        last = min(n, first + TILE)
+        if legendre:
+            legendre_tables(columns, first, last, tables)
+        else:
+            power_tables(columns, first, last, tables)
+        fill_products(tables, parent, axis, power, last - first, tile)
+        for a in range(n_features):
+            sums[a] = 0.0
+        add_weighted_sums(tile, weights, first, last, sums)
         for a in range(n_features):
             before = high[a]
             term = sums[a]
@@ -126,7 +119,8 @@ def accumulate_moments(
         high = np.zeros(plan.n_moments)
         low = np.zeros(plan.n_moments)
         _accumulate(
-            points[start : start + BLOCK_ROWS], weights[start : start + BLOCK_ROWS],
+            np.ascontiguousarray(points[start : start + BLOCK_ROWS].T),
+            np.ascontiguousarray(weights[start : start + BLOCK_ROWS]),
             plan.parent, plan.axis, plan.power, order, basis == "legendre", high, low,
         )  # fmt: skip
         return high, low

@@ -9,65 +9,73 @@ the reported moments are those of the monomials.
 Matrices of features are feature-major, ``(n_moments, n_points)``: every inner loop then runs over
 points, contiguous in memory.
 
-A tile of fewer points than it has room for is passed whole, with their number, and not as a part of
-its columns: only then does the compiler know that its rows are contiguous (see also ``indexing``).
+A part of the columns is passed as the whole of them and two numbers, and a tile of fewer points
+than it has room for as the whole tile: only then does the compiler know that its rows are
+contiguous (see also ``indexing``).
 """
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from momentc.indexing import U
+from momentc.jit import kernel
 from momentc.moments.multi_index import ProductPlan
 
-__all__ = ["fill_products", "legendre_features", "legendre_rows", "power_rows", "weighted_sums"]
+__all__ = [
+    "evaluate_features",
+    "fill_products",
+    "legendre_features",
+    "legendre_tables",
+    "power_tables",
+]
 
 
-@nb.njit(cache=True, nogil=True)
-def legendre_rows(values, rows):  # type: ignore[no-untyped-def]
-    """Fill ``rows[l] = P_l(values)`` for l = 0 .. len(rows) - 1 by the three-term recurrence.
-
-    Parameters
-    ----------
-    values : (n,) float64 ndarray  # IN, in [-1, 1]
-    rows : (order + 1, >= n) float64 ndarray  # OUT, C-contiguous
-    """
-    n = U(values.shape[0])
-    for i in range(n):
-        rows[0, i] = 1.0
-    if rows.shape[0] > 1:
-        for i in range(n):
-            rows[1, i] = values[i]
-    for degree in range(1, rows.shape[0] - 1):
-        a = (2.0 * degree + 1.0) / (degree + 1.0)
-        b = degree / (degree + 1.0)
-        below = U(degree - 1)
-        here = U(degree)
-        above = U(degree + 1)
-        for i in range(n):
-            rows[above, i] = a * values[i] * rows[here, i] - b * rows[below, i]
-
-
-@nb.njit(cache=True, nogil=True)
-def power_rows(values, rows):  # type: ignore[no-untyped-def]
-    """Fill ``rows[l] = values ** l`` for l = 0 .. len(rows) - 1.
+@kernel
+def legendre_tables(columns, first, last, tables):  # type: ignore[no-untyped-def]
+    """Fill ``tables[j, l] = P_l(columns[j, first:last])`` by the three-term recurrence.
 
     Parameters
     ----------
-    values : (n,) float64 ndarray  # IN
-    rows : (order + 1, >= n) float64 ndarray  # OUT, C-contiguous
+    columns : (m, >= last) float64 ndarray  # IN, in [-1, 1]
+    first, last : int  # IN
+    tables : (m, order + 1, >= last - first) float64 ndarray  # OUT, C-contiguous
     """
-    n = U(values.shape[0])
-    for i in range(n):
-        rows[0, i] = 1.0
-    for degree in range(1, rows.shape[0]):
-        below = U(degree - 1)
-        here = U(degree)
+    begin = U(first)
+    n = U(last - first)
+    for j in range(U(columns.shape[0])):
         for i in range(n):
-            rows[here, i] = rows[below, i] * values[i]
+            tables[j, U(0), i] = 1.0
+        if tables.shape[1] > 1:
+            for i in range(n):
+                tables[j, U(1), i] = columns[j, begin + i]
+        for degree in range(1, tables.shape[1] - 1):
+            a = (2.0 * degree + 1.0) / (degree + 1.0)
+            b = degree / (degree + 1.0)
+            below = U(degree - 1)
+            here = U(degree)
+            above = U(degree + 1)
+            for i in range(n):
+                tables[j, above, i] = (
+                    a * columns[j, begin + i] * tables[j, here, i] - b * tables[j, below, i]
+                )
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
+def power_tables(columns, first, last, tables):  # type: ignore[no-untyped-def]
+    """Fill ``tables[j, l] = columns[j, first:last] ** l``; arguments as :func:`legendre_tables`."""
+    begin = U(first)
+    n = U(last - first)
+    for j in range(U(columns.shape[0])):
+        for i in range(n):
+            tables[j, U(0), i] = 1.0
+        for degree in range(1, tables.shape[1]):
+            below = U(degree - 1)
+            here = U(degree)
+            for i in range(n):
+                tables[j, here, i] = tables[j, below, i] * columns[j, begin + i]
+
+
+@kernel
 def fill_products(tables, parent, axis, power, n, out):  # type: ignore[no-untyped-def]
     """Fill ``out[a] = prod_j tables[j, a_j]`` for every multi-index a, one multiplication each.
 
@@ -93,39 +101,20 @@ def fill_products(tables, parent, axis, power, n, out):  # type: ignore[no-untyp
                 out[a, i] = out[shorter, i] * tables[j, degree, i]
 
 
-@nb.njit(cache=True, nogil=True)
-def weighted_sums(features, weights):  # type: ignore[no-untyped-def]
-    """Return ``sum_j weights_j features[:, j]``, in four interleaved sums for speed."""
-    n_features, n = features.shape
-    sums = np.empty(n_features)
-    whole = U(n // 4 * 4)
-    end = U(n)
-    for a in range(U(n_features)):
-        s0 = s1 = s2 = s3 = 0.0
-        i = U(0)
-        while i < whole:
-            s0 += features[a, i] * weights[i]
-            s1 += features[a, i + U(1)] * weights[i + U(1)]
-            s2 += features[a, i + U(2)] * weights[i + U(2)]
-            s3 += features[a, i + U(3)] * weights[i + U(3)]
-            i += U(4)
-        while i < end:
-            s0 += features[a, i] * weights[i]
-            i += U(1)
-        sums[a] = (s0 + s1) + (s2 + s3)
-    return sums
+@kernel
+def evaluate_features(columns, first, last, tables, parent, axis, power, out):  # type: ignore[no-untyped-def]
+    """Fill ``out`` with the products of Legendre polynomials of points ``first .. last - 1``.
 
-
-@nb.njit(cache=True, nogil=True)
-def _legendre_products(points, parent, axis, power, order, out):  # type: ignore[no-untyped-def]
-    n, m = points.shape
-    tables = np.empty((m, order + 1, n))
-    column = np.empty(n)
-    for j in range(m):
-        for i in range(n):
-            column[i] = points[i, j]
-        legendre_rows(column, tables[j])
-    fill_products(tables, parent, axis, power, n, out)
+    Parameters
+    ----------
+    columns : (m, n) float64 ndarray  # IN, points in the box [-1, 1]^m
+    first, last : int  # IN
+    tables : (m, order + 1, >= last - first) float64 ndarray  # work space
+    parent, axis, power : (N,) int64 ndarray  # IN, see ProductPlan
+    out : (N, >= last - first) float64 ndarray  # OUT, in the first columns
+    """
+    legendre_tables(columns, first, last, tables)
+    fill_products(tables, parent, axis, power, last - first, out)
 
 
 def legendre_features(points: NDArray[np.float64], plan: ProductPlan) -> NDArray[np.float64]:
@@ -141,8 +130,8 @@ def legendre_features(points: NDArray[np.float64], plan: ProductPlan) -> NDArray
     -------
     (n_moments, n_points) float64 ndarray
     """
+    columns = np.ascontiguousarray(points.T)
+    tables = np.empty((len(columns), plan.order + 1, len(points)))
     out = np.empty((plan.n_moments, len(points)))
-    _legendre_products(
-        np.ascontiguousarray(points), plan.parent, plan.axis, plan.power, plan.order, out
-    )
+    evaluate_features(columns, 0, len(points), tables, plan.parent, plan.axis, plan.power, out)
     return out

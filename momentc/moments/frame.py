@@ -14,12 +14,12 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr, solve_triangular
 
 from momentc.errors import InputError
+from momentc.jit import kernel
 from momentc.tolerances import EPS, dependence_tolerance
 
 __all__ = ["Extent", "Frame", "FrameFit", "extent_of", "fit_frame", "widened", "with_every_column"]
@@ -70,7 +70,7 @@ class Frame:
         )
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _apply(points, columns, center, scale):  # type: ignore[no-untyped-def]
     out = np.empty((points.shape[0], columns.shape[0]))
     for i in range(points.shape[0]):
@@ -79,16 +79,14 @@ def _apply(points, columns, center, scale):  # type: ignore[no-untyped-def]
     return out
 
 
-@nb.njit(cache=True, nogil=True)
-def _summary(points, weights):  # type: ignore[no-untyped-def]
-    """Return the least, largest and weighted mean value of each column in one pass."""
+@kernel
+def _summarise(points, weights, mass, low, high, mean):  # type: ignore[no-untyped-def]
+    """Fill in the least, largest and weighted mean value of each column in one pass."""
     n, m = points.shape
-    low = np.full(m, np.inf)
-    high = np.full(m, -np.inf)
-    mean = np.zeros(m)
-    mass = 0.0
-    for i in range(n):
-        mass += weights[i]
+    for j in range(m):
+        low[j] = np.inf
+        high[j] = -np.inf
+        mean[j] = 0.0
     for i in range(n):
         share = weights[i] / mass
         for j in range(m):
@@ -96,7 +94,6 @@ def _summary(points, weights):  # type: ignore[no-untyped-def]
             low[j] = min(low[j], value)
             high[j] = max(high[j], value)
             mean[j] += share * value
-    return low, high, mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +188,10 @@ def with_every_column(sampled: Frame, k: int) -> Frame:
 
 def extent_of(points: NDArray[np.float64], weights: NDArray[np.float64]) -> Extent:
     """Return the extent of a weighted set, n >= 1."""
-    low, high, mean = _summary(points, weights)
-    return Extent(low, high, mean, float(weights.sum()), len(points))
+    low, high, mean = np.empty((3, points.shape[1]))
+    mass = float(weights.sum())
+    _summarise(points, weights, mass, low, high, mean)
+    return Extent(low, high, mean, mass, len(points))
 
 
 def fit_frame(points: NDArray[np.float64], weights: NDArray[np.float64]) -> Frame:

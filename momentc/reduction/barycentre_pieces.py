@@ -7,13 +7,15 @@ of each piece; and Algorithm 2 leaves N of the P barycentres, and with them abou
 points. The idea is the same as that of the tree, see ``barycentre_tree``.
 """
 
-import numba as nb
 import numpy as np
+from numpy.typing import NDArray
 
-from momentc.cells import cuts_of_sample, side_of_cuts, strided_sample
+from momentc.cells import side_of_cuts, split_order
 from momentc.indexing import U
+from momentc.jit import kernel
+from momentc.moments.features import evaluate_features
 from momentc.reduction.barycentre_tree import remove_groups
-from momentc.reduction.box import TILE, evaluate_features
+from momentc.reduction.box import TILE, scale_to_box
 
 __all__ = ["MOST_FEATURES", "MOST_PIECES", "pieces_wanted", "thin_by_pieces"]
 
@@ -28,21 +30,49 @@ MOST_FEATURES = 256
 SAMPLE_OF_PIECE = 8
 
 
-@nb.njit(cache=True, nogil=True)
-def pieces_wanted(n_features, n):  # type: ignore[no-untyped-def]
-    """Tell whether ``n`` points of one group are so many that they are thinned by pieces."""
-    return n_features <= MOST_FEATURES and n > PIECES_FROM * n_features
+def pieces_wanted(
+    n_features: int, sizes: NDArray[np.int64], keep: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Tell which groups have so many points that they are thinned by pieces.
+
+    A group that keeps more than N points is left to those who know which.
+
+    Parameters
+    ----------
+    n_features : int
+        N.
+    sizes, keep : (n_groups,) int64 ndarray
+        Points of each group, and how many must stay.
+    """
+    if n_features > MOST_FEATURES:
+        return np.zeros(len(sizes), dtype=np.bool_)
+    return (sizes > PIECES_FROM * n_features) & (keep <= n_features)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
+def _strided_sample(columns, n, n_wanted):  # type: ignore[no-untyped-def]
+    """Return at least ``n_wanted`` of the first ``n`` points, every so many; all if n is less."""
+    m = columns.shape[0]
+    stride = max(1, n // n_wanted)
+    n_sample = (n + stride - 1) // stride
+    sample = np.empty((m, n_sample))
+    for j in range(m):
+        for i in range(n_sample):
+            sample[j, i] = columns[j, i * stride]
+    return sample
+
+
+@kernel
 def _sum_pieces(  # type: ignore[no-untyped-def]
     columns, weights, n, piece_of, depth, sides, cuts, tables, parent, axis, power, tile, sums
 ):
     """Add up the weighted features of each piece, and note the piece of each point.
 
-    ``sums`` (N, P) holds zeros; ``piece_of`` (>= n,) is filled in; ``tile`` (N, TILE) is work
-    space.
+    ``sums`` (N, P) and ``piece_of`` (>= n,) are filled in; ``tile`` (N, TILE) is work space.
     """
+    for a in range(sums.shape[0]):
+        for piece in range(sums.shape[1]):
+            sums[a, piece] = 0.0
     for first in range(0, n, TILE):
         last = min(n, first + TILE)
         side_of_cuts(columns, first, last, depth, sides, cuts, piece_of)
@@ -54,20 +84,20 @@ def _sum_pieces(  # type: ignore[no-untyped-def]
                 sums[a, U(piece_of[begin + i])] += tile[a, i] * weights[begin + i]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def thin_by_pieces(  # type: ignore[no-untyped-def]
-    columns, weights, rows, parent, axis, power, order, remove_at, tolerance, order_of, work, spare
+    points, own, weights, parent, axis, power, order, remove_at, tolerance, work, spare
 ):
     """Bring most weights of a group to 0 while it has very many points, and keep its moments.
 
     Parameters
     ----------
-    columns : (m, n) float64 ndarray
-        IN, OUT: points in the box [-1, 1]^m; those that are left come first.
+    points : (n_points, m) float64 ndarray
+        IN.
+    own : (n,) int64 ndarray
+        IN, the rows of the group.
     weights : (n,) float64 ndarray
-        IN, OUT: > 0, and likewise.
-    rows : (n,) int64 ndarray
-        IN, OUT: numbers of the points, and likewise.
+        IN, OUT: their weights, > 0 at first.
     parent, axis, power : (N,) int64 ndarray
         IN, see ProductPlan.
     order : int
@@ -75,37 +105,39 @@ def thin_by_pieces(  # type: ignore[no-untyped-def]
         See ``remove_points_address``.
     tolerance : float
         Pivot tolerance.
-    order_of : (>= MOST_PIECES N,) int64 ndarray
-        Work space.
     work, spare : (>= N max(MOST_PIECES N, TILE),) float64 ndarray
         Work space.
-
-    Returns
-    -------
-    int
-        The number of points that are left.
     """
-    m, n = columns.shape
+    n = own.shape[0]
+    m = points.shape[1]
     n_features = parent.shape[0]
+    # Those that are left come first, with their places in ``weights``.
+    columns = np.empty((m, n))
+    scale_to_box(points, own, columns)
+    left = np.empty(n)
+    places = np.empty(n, np.int64)
+    for i in range(n):
+        left[i] = weights[i]
+        places[i] = i
+        weights[i] = 0.0
     depth = 0
     while 2 ** (depth + 1) <= MOST_PIECES * n_features:
         depth += 1
     n_pieces = 2**depth
+    order_of = np.empty(n_pieces, np.int64)
+    sides = np.empty(n_pieces, np.int64)
+    cuts = np.empty(n_pieces)
     tables = np.empty((m, order + 1, TILE))
     piece_of = np.empty(n, np.int64)
     filled = np.empty(n_pieces, np.int64)
     ratios = np.empty(n_pieces)
     ratio_of = np.empty(n_pieces)
     tile = spare[: n_features * TILE].reshape((n_features, TILE))
-    while pieces_wanted(n_features, n):
-        sample = strided_sample(columns, n, SAMPLE_OF_PIECE * n_pieces)
-        sides, cuts = cuts_of_sample(sample, depth)
+    while n > PIECES_FROM * n_features:
+        split_order(_strided_sample(columns, n, SAMPLE_OF_PIECE * n_pieces), depth, sides, cuts)
         sums = work[: n_features * n_pieces].reshape((n_features, n_pieces))
-        for a in range(n_features):
-            for piece in range(n_pieces):
-                sums[a, piece] = 0.0
         _sum_pieces(
-            columns, weights, n, piece_of, depth, sides, cuts, tables, parent, axis, power, tile,
+            columns, left, n, piece_of, depth, sides, cuts, tables, parent, axis, power, tile,
             sums,
         )  # fmt: skip
         # Pieces without a point have no barycentre: the others close up.
@@ -131,13 +163,14 @@ def thin_by_pieces(  # type: ignore[no-untyped-def]
         # be mispredicted for every piece that is left.
         n_left = U(0)
         for i in range(U(n)):
-            scaled = weights[i] * ratio_of[U(piece_of[i])]
-            weights[n_left] = scaled
-            rows[n_left] = rows[i]
+            scaled = left[i] * ratio_of[U(piece_of[i])]
+            left[n_left] = scaled
+            places[n_left] = places[i]
             for j in range(U(m)):
                 columns[j, n_left] = columns[j, i]
             n_left += U(scaled > 0.0)
         if n_left == U(n):
             break
         n = np.int64(n_left)
-    return n
+    for i in range(n):
+        weights[places[i]] = left[i]

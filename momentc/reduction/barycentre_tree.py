@@ -11,17 +11,18 @@ The caller passes the points in an order in which neighbours are near each other
 are small in space too, and the moments of order k+1 change little.
 """
 
-import numba as nb
 import numpy as np
 
 from momentc.indexing import U
-from momentc.reduction.box import TILE, evaluate_features
+from momentc.jit import kernel
+from momentc.moments.features import evaluate_features
+from momentc.reduction.box import TILE
 from momentc.reduction.compiled_apart import call_remove_points
 
 __all__ = ["remove_groups", "shrink_by_barycentres"]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _add_by_group(tile, weights, start, end, n, sums):  # type: ignore[no-untyped-def]
     """Add the weighted features of points ``start .. end - 1`` to the sums of their groups.
 
@@ -51,7 +52,7 @@ def _add_by_group(tile, weights, start, end, n, sums):  # type: ignore[no-untype
             group += 1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def remove_groups(sums, n_remove, ratios, remove_at, tolerance, order_of, spare):  # type: ignore[no-untyped-def]
     """Run Algorithm 2 on the barycentres of groups.
 
@@ -91,7 +92,7 @@ def remove_groups(sums, n_remove, ratios, remove_at, tolerance, order_of, spare)
     return n_removed
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def shrink_by_barycentres(  # type: ignore[no-untyped-def]
     columns, weights, n_stop, parent, axis, power, order,
     remove_at, tolerance, order_of, work, spare,

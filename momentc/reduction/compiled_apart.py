@@ -9,14 +9,16 @@ from functools import lru_cache
 from typing import Any
 
 import numba as nb
+import numpy as np
 from llvmlite import ir
-from numba import carray  # type: ignore[attr-defined]
 from numba.core import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
-from momentc.reduction.tableau import remove_points
+from momentc.jit import kernel
+from momentc.reduction.tableau import remove_points_at
 
-__all__ = ["call_remove_points", "remove_points_address"]
+__all__ = ["call_remove_points", "remove_points", "remove_points_address"]
 
 _INTEGERS = types.CPointer(types.int64)
 _REALS = types.CPointer(types.float64)
@@ -25,23 +27,14 @@ _SIGNATURE = types.int64(
 )
 
 
-def _remove_points_at(  # type: ignore[no-untyped-def]
-    features, n_rows, g, weights, n_remove, tolerance, order_of, spare
-):
-    return remove_points(
-        carray(features, (n_rows, g)), carray(weights, (g,)), n_remove, tolerance,
-        carray(order_of, (g,)), carray(spare, (n_rows * g,)),
-    )  # fmt: skip
-
-
 @lru_cache(maxsize=1)
 def _compiled() -> Any:
     # Kept: the code goes with the object.
-    return nb.cfunc(_SIGNATURE, cache=True)(_remove_points_at)
+    return nb.cfunc(_SIGNATURE, cache=True)(remove_points_at)
 
 
 def remove_points_address() -> int:
-    """Return where the compiled ``remove_points`` lies; compiled now if that was never done."""
+    """Return where the compiled ``remove_points_at`` lies; compiled now if that was never done."""
     return int(_compiled().address)
 
 
@@ -58,13 +51,49 @@ def _call(  # type: ignore[no-untyped-def]
     return _SIGNATURE.return_type(types.intp, *_SIGNATURE.args), generate
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def call_remove_points(  # type: ignore[no-untyped-def]
     address, features, weights, n_remove, tolerance, order_of, spare
 ):
-    """Call ``remove_points``, which lies at ``address``, with C-contiguous arrays."""
+    """Call ``remove_points_at``, which lies at ``address``, with C-contiguous arrays."""
     n_rows, g = features.shape
     return _call(  # type: ignore[call-arg]
         address, features.ctypes, n_rows, g, weights.ctypes, n_remove, tolerance,
         order_of.ctypes, spare.ctypes,
     )  # fmt: skip
+
+
+def remove_points(
+    features: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    n_remove: int,
+    tolerance: float,
+    order_of: NDArray[np.int64],
+    spare: NDArray[np.float64],
+) -> int:
+    """Call ``remove_points_at`` from outside of the kernels, with C-contiguous arrays.
+
+    Parameters
+    ----------
+    features : (N, g) float64 ndarray
+        IN, destroyed.
+    weights : (g,) float64 ndarray
+        IN, OUT: >= 0.
+    n_remove : int
+    tolerance : float
+        Pivot tolerance.
+    order_of : (>= g,) int64 ndarray
+        Work space.
+    spare : (>= N g,) float64 ndarray
+        Work space.
+
+    Returns
+    -------
+    int
+        The number of weights that became 0.
+    """
+    return int(
+        call_remove_points(
+            remove_points_address(), features, weights, n_remove, tolerance, order_of, spare
+        )
+    )

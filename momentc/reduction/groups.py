@@ -10,13 +10,15 @@ and left as it was if that does not help (``repair.py``). Nothing is taken on tr
 import threading
 from itertools import pairwise
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.cells import near_order
+from momentc.cells import split_order
 from momentc.groups import Groups
+from momentc.jit import kernel
+from momentc.lapack import add_weighted_sums
 from momentc.map_function import MapFunction
+from momentc.moments.features import evaluate_features
 from momentc.moments.multi_index import ProductPlan, product_plan
 from momentc.reduction.barycentre_pieces import (
     MOST_FEATURES,
@@ -25,7 +27,7 @@ from momentc.reduction.barycentre_pieces import (
     thin_by_pieces,
 )
 from momentc.reduction.barycentre_tree import shrink_by_barycentres
-from momentc.reduction.box import TILE, evaluate_features, moment_change, scale_to_box
+from momentc.reduction.box import TILE, scale_to_box
 from momentc.reduction.compiled_apart import call_remove_points, remove_points_address
 from momentc.reduction.repair import repair_group
 from momentc.tolerances import group_tolerance, pivot_tolerance
@@ -52,158 +54,155 @@ GROUP_COST = 20_000
 MOST_KEPT = 1_000_000
 
 
-@nb.njit(cache=True, nogil=True)
-def _reduce_one(  # type: ignore[no-untyped-def]
-    columns, weights, n_keep, parent, axis, power, tables,
-    remove_at, pivot_tol, order_of, work, spare,
-):  # fmt: skip
-    """Reduce the points of one group that have a weight, without a look at what came of it.
-
-    Loops instead of array expressions: what numba compiles for those takes most of the time of the
-    first run.
-    """
-    m, n = columns.shape
-    n_features = parent.shape[0]
-    n_rest = 0
-    for i in range(n):
-        if weights[i] > 0.0:
-            n_rest += 1
-    if n_rest <= n_keep:
-        return
-    rest = columns
-    rest_weights = weights
-    if n_rest < n:
-        rest = np.empty((m, n_rest))
-        rest_weights = np.empty(n_rest)
-        place = 0
-        for i in range(n):
-            if weights[i] > 0.0:
-                rest_weights[place] = weights[i]
-                for j in range(m):
-                    rest[j, place] = columns[j, i]
-                place += 1
-    size = n_features * n_rest
-    if size > work.shape[0]:
-        # Not the usual groups: many points of which most are to stay.
-        work = np.empty(size)
-        spare = np.empty(size)
-    features = work[:size].reshape((n_features, n_rest))
-    evaluate_features(rest, np.int64(0), n_rest, tables, parent, axis, power, features)
-    call_remove_points(
-        remove_at, features, rest_weights, n_rest - n_keep, pivot_tol, order_of, spare
-    )
-    if n_rest < n:
-        place = 0
-        for i in range(n):
-            if weights[i] > 0.0:
-                weights[i] = rest_weights[place]
-                place += 1
-
-
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _shrink_range(  # type: ignore[no-untyped-def]
     points, reduced, members, offsets, keep, first, last,
     parent, axis, power, order, remove_at, pivot_tol, work, spare,
 ):  # fmt: skip
     """Bring the large ones of groups ``first .. last - 1`` to 2N points by the barycentre tree.
 
-    ``reduced`` holds the weights of all members of these groups.
+    ``reduced`` holds the weights of all members of these groups, some of them 0 already.
     """
     m = points.shape[1]
     n_features = parent.shape[0]
-    order_of = np.empty(MOST_PIECES * n_features, np.int64)
+    order_of = np.empty(2 * n_features, np.int64)
+    sides = np.empty(2 * PIECES * n_features, np.int64)
+    cuts = np.empty(2 * PIECES * n_features)
     for group in range(first, last):
         start = offsets[group]
-        n = offsets[group + 1] - start
-        if n <= TREE_FROM * n_features or keep[group] > n_features:
+        end = offsets[group + 1]
+        if end - start <= TREE_FROM * n_features or keep[group] > n_features:
             continue
+        places = np.empty(end - start, np.int64)
+        n = np.int64(0)
+        for place in range(start, end):
+            if reduced[place - offsets[first]] > 0.0:
+                places[n] = place
+                n += 1
+        if n <= TREE_FROM * n_features:
+            continue
+        rows = np.empty(n, np.int64)
+        for i in range(n):
+            rows[i] = members[places[i]]
         columns = np.empty((m, n))
-        scale_to_box(points, members[start : start + n], columns)
-        own = reduced[start - offsets[first] : start - offsets[first] + n]
-        left = own.copy()
-        rows = np.arange(n)
-        if pieces_wanted(n_features, n):
-            n = thin_by_pieces(
-                columns, left, rows, parent, axis, power, order,
-                remove_at, pivot_tol, order_of, work, spare,
-            )  # fmt: skip
-            for i in range(own.shape[0]):
-                own[i] = 0.0
-        few = columns
-        if n < columns.shape[1]:
-            few = np.empty((m, n))
-            for j in range(m):
-                for i in range(n):
-                    few[j, i] = columns[j, i]
-        depth = 0
+        scale_to_box(points, rows, columns)
+        depth = np.int64(0)
         while 2**depth < PIECES * n_features and n > 2 ** (depth + 1):
             depth += 1
         # The tree wants near points next to each other.
-        near = near_order(few, depth)
+        near = split_order(columns, depth, sides, cuts)
         ordered = np.empty((m, n))
         weights = np.empty(n)
         for i in range(n):
-            weights[i] = left[near[i]]
+            weights[i] = reduced[places[near[i]] - offsets[first]]
             for j in range(m):
-                ordered[j, i] = few[j, near[i]]
+                ordered[j, i] = columns[j, near[i]]
         shrink_by_barycentres(
             ordered, weights, 2 * n_features, parent, axis, power, order,
             remove_at, pivot_tol, order_of, work, spare,
         )  # fmt: skip
         for i in range(n):
-            own[rows[near[i]]] = weights[i]
+            reduced[places[near[i]] - offsets[first]] = weights[i]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _reduce_range(  # type: ignore[no-untyped-def]
-    points, weights, reduced, members, offsets, keep, first, last,
-    parent, axis, power, order, remove_at, pivot_tol, group_tol, missed, work, spare,
+    points, reduced, members, offsets, keep, first, last,
+    parent, axis, power, order, remove_at, pivot_tol, largest, work, spare,
 ):  # fmt: skip
-    """Reduce groups ``first .. last - 1``, and check them.
+    """Reduce groups ``first .. last - 1``, without a look at what comes of it.
 
-    ``weights`` is changed only at their members, from what they were to what becomes of
-    ``reduced``, in which large groups have shrunk already. A group that misses the tolerance is
-    left as it was and marked in ``missed``. For ``work`` and ``spare`` see ``_work_space``.
+    ``reduced`` holds the weights of all members of these groups, some of them 0 already;
+    ``largest`` is the size of the largest that must lose points. For ``work`` and ``spare`` see
+    ``_work_space``.
     """
     m = points.shape[1]
-    largest = 0
-    for group in range(first, last):
-        size = offsets[group + 1] - offsets[group]
-        if size > keep[group]:
-            largest = max(largest, size)
-    if largest == 0:
-        return 0, 0
-    tables = np.empty((m, order + 1, max(largest, TILE)))
+    n_features = parent.shape[0]
+    tables = np.empty((m, order + 1, largest))
     order_of = np.empty(largest, np.int64)
+    places = np.empty(largest, np.int64)
+    for group in range(first, last):
+        start = offsets[group]
+        end = offsets[group + 1]
+        if end - start <= keep[group]:
+            continue
+        # Of a literal 0 numba makes a version of its own of each kernel that it is passed to.
+        n = np.int64(0)
+        for place in range(start - offsets[first], end - offsets[first]):
+            if reduced[place] > 0.0:
+                places[n] = place
+                n += 1
+        if n <= keep[group]:
+            continue
+        rows = np.empty(n, np.int64)
+        weights = np.empty(n)
+        for i in range(n):
+            rows[i] = members[offsets[first] + places[i]]
+            weights[i] = reduced[places[i]]
+        columns = np.empty((m, n))
+        scale_to_box(points, rows, columns)
+        if n_features * n > work.shape[0]:
+            # Not the usual groups: many points of which most are to stay.
+            work = np.empty(n_features * n)
+            spare = np.empty(n_features * n)
+        features = work[: n_features * n].reshape((n_features, n))
+        evaluate_features(columns, np.int64(0), n, tables, parent, axis, power, features)
+        call_remove_points(
+            remove_at, features, weights, n - keep[group], pivot_tol, order_of, spare
+        )
+        for i in range(n):
+            reduced[places[i]] = weights[i]
+
+
+@kernel
+def _accept_range(  # type: ignore[no-untyped-def]
+    points, weights, reduced, members, offsets, first, last,
+    parent, axis, power, order, group_tol, missed, work,
+):  # fmt: skip
+    """Take over the weights of groups ``first .. last - 1`` from ``reduced``, if moments agree.
+
+    ``weights`` is changed only at their members. The moments of a group are evaluated again from
+    its points, tile by tile. A group that misses the tolerance is left as it was and marked in
+    ``missed``. Returns the numbers of weights that became 0 and of groups missed.
+    """
+    m = points.shape[1]
+    n_features = parent.shape[0]
+    tables = np.empty((m, order + 1, TILE))
+    tile = work[: n_features * TILE].reshape((n_features, TILE))
+    residual = np.empty(n_features)
     n_removed = 0
     n_missed = 0
     for group in range(first, last):
-        start = offsets[group]
-        size = offsets[group + 1] - start
-        if size <= keep[group]:
-            continue
-        own = members[start : start + size]
-        after = reduced[start - offsets[first] : start - offsets[first] + size]
-        columns = np.empty((m, size))
-        scale_to_box(points, own, columns)
-        _reduce_one(
-            columns, after, keep[group], parent, axis, power, tables,
-            remove_at, pivot_tol, order_of, work, spare,
-        )  # fmt: skip
-        before = np.empty(size)
+        own = members[offsets[group] : offsets[group + 1]]
+        after = reduced[offsets[group] - offsets[first] : offsets[group + 1] - offsets[first]]
+        n = own.shape[0]
+        change = np.empty(n)
         mass = 0.0
         gone = 0
-        for i in range(size):
-            before[i] = weights[own[i]]
-            mass += before[i]
+        for i in range(n):
+            before = weights[own[i]]
+            change[i] = before - after[i]
+            mass += before
             if after[i] == 0.0:
                 gone += 1
         if gone == 0:
             continue
-        error = moment_change(columns, before, after, tables, parent, axis, power, work)
-        if error <= group_tol * mass:
+        columns = np.empty((m, n))
+        scale_to_box(points, own, columns)
+        for a in range(n_features):
+            residual[a] = 0.0
+        for start in range(0, n, TILE):
+            end = min(n, start + TILE)
+            evaluate_features(columns, start, end, tables, parent, axis, power, tile)
+            add_weighted_sums(tile, change, start, end, residual)
+        worst = 0.0
+        for a in range(n_features):
+            # Written so that a NaN counts as too large.
+            if not abs(residual[a]) <= worst:
+                worst = abs(residual[a])
+        if worst <= group_tol * mass:
             n_removed += gone
-            for i in range(size):
+            for i in range(n):
                 weights[own[i]] = after[i]
         else:
             missed[group] = True
@@ -254,13 +253,23 @@ def _run_kernels(
     first, last = bounds
     reduced = weights[groups.members[groups.offsets[first] : groups.offsets[last]]]
     which = groups.members, groups.offsets, groups.keep, first, last
-    how = plan.parent, plan.axis, plan.power, plan.order, remove_at, pivot_tolerance(plan.n_moments)
+    features = plan.parent, plan.axis, plan.power, plan.order
+    how = *features, remove_at, pivot_tolerance(plan.n_moments)
     space = _work_space(plan.n_moments)
-    if (np.diff(groups.offsets[first : last + 1]) > TREE_FROM * plan.n_moments).any():
+    sizes = groups.sizes[first:last]
+    # Called for each group from here: they are few, and their kernel is compiled only if one comes.
+    for group in np.flatnonzero(pieces_wanted(plan.n_moments, sizes, groups.keep[first:last])):
+        start, end = groups.offsets[first + group : first + group + 2] - groups.offsets[first]
+        own = groups.members[groups.offsets[first] :][start:end]
+        thin_by_pieces(points, own, reduced[start:end], *how, *space)
+    if (sizes > TREE_FROM * plan.n_moments).any():
         _shrink_range(points, reduced, *which, *how, *space)
-    n_removed, n_missed = _reduce_range(
-        points, weights, reduced, *which, *how, group_tolerance(plan.n_moments), missed, *space
-    )
+    largest = int(sizes[sizes > groups.keep[first:last]].max(initial=0))
+    _reduce_range(points, reduced, *which, *how, largest, *space)
+    n_removed, n_missed = _accept_range(
+        points, weights, reduced, groups.members, groups.offsets, first, last, *features,
+        group_tolerance(plan.n_moments), missed, space[0],
+    )  # fmt: skip
     return int(n_removed), int(n_missed)
 
 

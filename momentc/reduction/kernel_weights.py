@@ -24,12 +24,12 @@ from functools import partial
 from itertools import pairwise
 from typing import Final
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import blas, lapack, qr, solve_triangular, svd
 
 from momentc.indexing import U
+from momentc.jit import kernel
 from momentc.map_function import MapFunction, run_in_parts
 from momentc.moments.multi_index import ProductPlan
 from momentc.tolerances import KERNEL_DEPENDENCE, kernel_ridge
@@ -58,9 +58,9 @@ CLEARLY_INDEPENDENT: Final = 2.0**-24
 Array = NDArray[np.float64]
 
 
-@nb.njit(cache=True, nogil=True)
-def _fill_squares(columns, first, last, point, line):  # type: ignore[no-untyped-def]
-    """Fill ``line`` with the squared distances of points ``first .. last - 1`` from a point."""
+@kernel
+def _fill_splines(columns, first, last, point, p, line):  # type: ignore[no-untyped-def]
+    """Fill ``line`` with r^(2p+1), r the distances of points ``first .. last - 1`` from a point."""
     begin = U(first)
     count = U(last - first)
     own = point[0]
@@ -72,9 +72,19 @@ def _fill_squares(columns, first, last, point, line):  # type: ignore[no-untyped
         for j in range(count):
             difference = columns[axis, begin + j] - own
             line[j] += difference * difference
+    # A loop for each power, without a loop inside: these use vector instructions.
+    if p == 1:
+        for j in range(count):
+            line[j] *= np.sqrt(line[j])
+    elif p == 2:
+        for j in range(count):
+            line[j] *= line[j] * np.sqrt(line[j])
+    else:
+        for j in range(count):
+            line[j] *= line[j] * line[j] * np.sqrt(line[j])
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _fill_sums(points, columns, weights, p, unit, out, first, last):  # type: ignore[no-untyped-def]
     """Fill ``out[first:last]`` with the weighted sums over all columns.
 
@@ -88,41 +98,25 @@ def _fill_sums(points, columns, weights, p, unit, out, first, last):  # type: ig
             sums[j] = 0.0
         for start in range(0, n, TILE):
             end = min(n, start + TILE)
-            _fill_squares(columns, start, end, points[i], line)
+            _fill_splines(columns, start, end, points[i], p, line)
             begin = U(start)
-            count = U(end - start)
-            # A loop for each power, without a loop inside: these use vector instructions.
-            if p == 1:
-                for j in range(count):
-                    sums[j] += weights[begin + j] * line[j] * np.sqrt(line[j])
-            elif p == 2:
-                for j in range(count):
-                    sums[j] += weights[begin + j] * (line[j] * line[j]) * np.sqrt(line[j])
-            else:
-                for j in range(count):
-                    sums[j] += weights[begin + j] * (line[j] * line[j] * line[j]) * np.sqrt(line[j])
+            for j in range(U(end - start)):
+                sums[j] += weights[begin + j] * line[j]
         total = 0.0
         for j in range(TILE):
             total += sums[j]
         out[i] = unit * total
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _fill_matrix(points, columns, p, unit, out, first, last):  # type: ignore[no-untyped-def]
     """Fill the upper triangle of rows ``first .. last - 1`` of the matrix of all points."""
     n = columns.shape[1]
     for i in range(first, last):
         line = out[i, i:]
-        _fill_squares(columns, i, n, points[i], line)
-        if p == 1:
-            for j in range(n - i):
-                line[j] = unit * line[j] * np.sqrt(line[j])
-        elif p == 2:
-            for j in range(n - i):
-                line[j] = unit * (line[j] * line[j]) * np.sqrt(line[j])
-        else:
-            for j in range(n - i):
-                line[j] = unit * (line[j] * line[j] * line[j]) * np.sqrt(line[j])
+        _fill_splines(columns, i, n, points[i], p, line)
+        for j in range(n - i):
+            line[j] *= unit
 
 
 def _unit(p: int, scale: float) -> float:

@@ -21,11 +21,11 @@ import math
 from collections.abc import Iterator
 from typing import Final
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from momentc.indexing import U
+from momentc.jit import kernel
 from momentc.map_function import MapFunction
 from momentc.progress import ProgressCallback
 
@@ -54,7 +54,7 @@ SLACK: Final = 1e-6
 Array = NDArray[np.float64]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _distance_products(x, products):  # type: ignore[no-untyped-def]
     """Fill in ``prod_{j != i} |x_i - x_j|`` for points whose extent is between 4 and 8.
 
@@ -99,7 +99,7 @@ def _distance_products(x, products):  # type: ignore[no-untyped-def]
     return smallest > least and largest < np.inf
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _distance_products_apart(x, products):  # type: ignore[no-untyped-def]
     """As ``_distance_products``, relative to the least of them, whatever their range.
 
@@ -124,7 +124,7 @@ def _distance_products_apart(x, products):  # type: ignore[no-untyped-def]
         products[i] = math.ldexp(products[i], exponents[i] - least)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _first_equal(x):  # type: ignore[no-untyped-def]
     """Return the first of the ascending points that equals the next one, or -1."""
     for i in range(x.shape[0] - 1):
@@ -133,7 +133,7 @@ def _first_equal(x):  # type: ignore[no-untyped-def]
     return -1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _nearest_end(steps):  # type: ignore[no-untyped-def]
     """Return the place in the window of the weight that reaches 0 first, the nearer way.
 
@@ -156,7 +156,7 @@ def _nearest_end(steps):  # type: ignore[no-untyped-def]
     return np.int64(place)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _take_one_out(x, weights, start, unit, window, products, steps):  # type: ignore[no-untyped-def]
     """Bring a weight of the window from ``start`` on to 0, and return its place in the window.
 
@@ -190,7 +190,7 @@ def _take_one_out(x, weights, start, unit, window, products, steps):  # type: ig
     return leaves
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _mass(weights, start, n_moments):  # type: ignore[no-untyped-def]
     mass = 0.0
     for i in range(U(start), U(start + n_moments + 1)):
@@ -198,7 +198,7 @@ def _mass(weights, start, n_moments):  # type: ignore[no-untyped-def]
     return mass
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _bound(x, weights, n, n_moments):  # type: ignore[no-untyped-def]
     """Return the smallness up to which a sweep takes windows, from a sample of them."""
     n_windows = n - n_moments
@@ -213,7 +213,7 @@ def _bound(x, weights, n, n_moments):  # type: ignore[no-untyped-def]
     return min(sample[int(SWEPT_PART * sample.shape[0])], WIDEST * least)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _sweep(x, weights, rows, n, n_keep, bound, window, products, steps):  # type: ignore[no-untyped-def]
     """Take points out of the windows that are within the bound, from left to right.
 
@@ -270,7 +270,7 @@ def _sweep(x, weights, rows, n, n_keep, bound, window, products, steps):  # type
     return n_left
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _thin(values, weights, n_keep, n_moments):  # type: ignore[no-untyped-def]
     """Bring the weights of all but ``n_keep`` points to 0, at least ``n_moments`` of them.
 

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from momentc.moments.features import legendre_features
 from momentc.moments.multi_index import ProductPlan
 from momentc.reduction.box import scale_to_box
-from momentc.reduction.tableau import remove_points, resolve_weights
+from momentc.reduction.compiled_apart import remove_points
+from momentc.reduction.tableau import resolve_weights
 from momentc.tolerances import group_tolerance, pivot_tolerance
 
 __all__ = ["repair_group"]

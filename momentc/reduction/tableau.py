@@ -24,13 +24,14 @@ The idea of eliminating a whole null basis is known: Tchernychova, "Caratheodory
 measures" (PhD thesis, Oxford 2015), algorithm 6; Maalouf, Jubran, Feldman (NeurIPS 2019).
 """
 
-import numba as nb
 import numpy as np
+from numba import carray  # type: ignore[attr-defined]
 
 from momentc.indexing import U
-from momentc.reduction.lapack import factorise_lu, solve_unit_lower, subtract_product
+from momentc.jit import kernel
+from momentc.lapack import factorise_lu, solve_unit_lower, subtract_product
 
-__all__ = ["express_in_basis", "remove_points", "resolve_weights"]
+__all__ = ["express_in_basis", "remove_points_at", "resolve_weights"]
 
 # From this number of features on LAPACK factorises; below, plain loops are faster.
 LAPACK_FROM = 64
@@ -39,7 +40,7 @@ LAPACK_FROM = 64
 BLOCK = 16
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _apply_pivots(features, i, last):  # type: ignore[no-untyped-def]
     """Subtract from row i what makes its entries at pivots ``0 .. last - 1`` zero.
 
@@ -76,7 +77,7 @@ def _apply_pivots(features, i, last):  # type: ignore[no-untyped-def]
         r += 1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _eliminate(features, n_pivot_columns, tolerance, order_of, done):  # type: ignore[no-untyped-def]
     """Bring ``features`` to unit upper trapezoidal form by eliminating rows, with column pivoting.
 
@@ -131,12 +132,17 @@ def _eliminate(features, n_pivot_columns, tolerance, order_of, done):  # type: i
     return rank
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _factorise(features, tolerance, order_of, spare):  # type: ignore[no-untyped-def]
     """Do the same as ``_eliminate`` from the start, by LAPACK as far as it goes.
 
     LAPACK chooses the same pivots, but goes on with one that is too small. The rows before it are
-    as good as ever, and the others are eliminated anew.
+    as good as ever, and the others are to be eliminated anew.
+
+    Returns
+    -------
+    int
+        The number of rows that are done.
     """
     n_rows, g = features.shape
     untouched = spare[: n_rows * g].reshape((n_rows, g))
@@ -147,15 +153,13 @@ def _factorise(features, tolerance, order_of, spare):  # type: ignore[no-untyped
     done = 0
     while done < n_rows and abs(features[done, done]) > tolerance:
         done += 1
-    if done == n_rows:
-        return done
     for i in range(done, n_rows):
         for j in range(g):
             features[i, j] = untouched[i, order_of[j]]
-    return _eliminate(features, g, tolerance, order_of, done)
+    return done
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _substitute(features, rank):  # type: ignore[no-untyped-def]
     """Substitute back in rows ``0 .. rank - 1``, for the columns from ``rank`` on."""
     begin = U(rank)
@@ -185,7 +189,7 @@ def _substitute(features, rank):  # type: ignore[no-untyped-def]
             s += 1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def express_in_basis(  # type: ignore[no-untyped-def]
     features, n_pivot_columns, tolerance, order_of, spare
 ):
@@ -210,9 +214,11 @@ def express_in_basis(  # type: ignore[no-untyped-def]
     if large and n_pivot_columns == g and n_rows <= g:
         rank = _factorise(features, tolerance, order_of, spare)
     else:
+        rank = np.int64(0)
         for j in range(g):
             order_of[j] = j
-        rank = _eliminate(features, n_pivot_columns, tolerance, order_of, np.int64(0))
+    if rank < n_rows:
+        rank = _eliminate(features, n_pivot_columns, tolerance, order_of, rank)
     if rank == g:
         return rank
     if large:
@@ -222,7 +228,7 @@ def express_in_basis(  # type: ignore[no-untyped-def]
     return rank
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _first_at(values, wanted):  # type: ignore[no-untyped-def]
     """Return the first position of a value."""
     for s in range(values.shape[0]):
@@ -231,7 +237,7 @@ def _first_at(values, wanted):  # type: ignore[no-untyped-def]
     return -1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _least(values, start):  # type: ignore[no-untyped-def]
     """Return the least of the values and ``start``, by four chains of comparisons."""
     n = values.shape[0]
@@ -250,7 +256,7 @@ def _least(values, start):  # type: ignore[no-untyped-def]
     return min(least0, least1, least2, least3)
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _nearest_end(direction, basis_weights, own_weight, reach):  # type: ignore[no-untyped-def]
     """Return (step, leaving basis point or -1 for the rest point itself, sign) of the nearer end.
 
@@ -274,7 +280,7 @@ def _nearest_end(direction, basis_weights, own_weight, reach):  # type: ignore[n
     return up, _first_at(to_up, up), -1.0
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _change_basis(direction, changes, left, pivots, n_changes):  # type: ignore[no-untyped-def]
     """Apply all changes of the basis so far to a direction, four at a time."""
     rank = U(direction.shape[0])
@@ -307,7 +313,7 @@ def _change_basis(direction, changes, left, pivots, n_changes):  # type: ignore[
         p += 1
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _change_all(  # type: ignore[no-untyped-def]
     features, first, last, changes, left, pivots, factors
 ):
@@ -332,20 +338,22 @@ def _change_all(  # type: ignore[no-untyped-def]
     subtract_product(features, first, last, changes, factors)
 
 
-@nb.njit(cache=True, nogil=True)
-def remove_points(  # type: ignore[no-untyped-def]
-    features, weights, n_remove, tolerance, order_of, spare
+def remove_points_at(  # type: ignore[no-untyped-def]
+    features_at, n_rows, g, weights_at, n_remove, tolerance, order_at, spare_at
 ):
     """Bring up to ``n_remove`` weights of one group to 0 and keep its moments (Algorithm 2).
 
+    Takes addresses: see ``compiled_apart``, which compiles it.
+
     Parameters
     ----------
-    features : (N, g) float64 ndarray  # IN, destroyed
-    weights : (g,) float64 ndarray  # IN, OUT: >= 0
+    features_at : address of (n_rows, g) float64  # IN, destroyed; n_rows is N
+    n_rows, g : int  # IN
+    weights_at : address of (g,) float64  # IN, OUT: >= 0
     n_remove : int  # IN
     tolerance : float  # IN, pivot tolerance
-    order_of : (>= g,) int64 ndarray  # work space
-    spare : (>= N g,) float64 ndarray  # work space
+    order_at : address of (g,) int64  # work space
+    spare_at : address of (N g,) float64  # work space
 
     Returns
     -------
@@ -353,7 +361,10 @@ def remove_points(  # type: ignore[no-untyped-def]
         The number of weights that became 0; fewer than asked only if the support reached the
         numerical rank.
     """
-    g = features.shape[1]
+    features = carray(features_at, (n_rows, g))
+    weights = carray(weights_at, (g,))
+    order_of = carray(order_at, (g,))
+    spare = carray(spare_at, (n_rows * g,))
     rank = express_in_basis(features, g, tolerance, order_of, spare)
     n_rest = g - rank
     basis = np.empty(rank, np.int64)
@@ -364,7 +375,7 @@ def remove_points(  # type: ignore[no-untyped-def]
     # One row for each change of the basis. The last few are applied to a direction when its turn
     # comes; whenever there are BLOCK of them, to all directions that are to come.
     n_most = min(n_rest, n_remove)
-    block = BLOCK if features.shape[0] >= LAPACK_FROM else n_most
+    block = BLOCK if n_rows >= LAPACK_FROM else n_most
     changes = spare[: block * rank].reshape((block, rank))
     factors = spare[block * rank :]
     left = np.empty(len(changes), np.int64)
@@ -415,7 +426,7 @@ def remove_points(  # type: ignore[no-untyped-def]
     return n_removed
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def resolve_weights(  # type: ignore[no-untyped-def]
     features, residual, weights, tolerance, order_of, spare
 ):

@@ -12,7 +12,6 @@ the result does not depend on them.
 from itertools import pairwise
 from typing import Any, Final
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +19,7 @@ from momentc.cells import deal
 from momentc.errors import VerificationError
 from momentc.groups import Groups
 from momentc.indexing import U
+from momentc.jit import kernel
 from momentc.map_function import MapFunction
 from momentc.moments.multi_index import ProductPlan
 from momentc.reduction.groups import reduce_groups
@@ -36,7 +36,7 @@ BATCH_ROWS: Final = 1 << 20
 TASK_ROWS: Final = 16384
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _fill(  # type: ignore[no-untyped-def]
     first, last, cell_rows, rows, following, edges,
     local, weights, index, raw, to_local, to_weights, to_index, to_raw, count,
@@ -63,7 +63,7 @@ def _fill(  # type: ignore[no-untyped-def]
         following[cell] += n_put
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def _close_up(cells, starts, cell_rows, local, weights, index, raw, count):  # type: ignore[no-untyped-def]
     """Drop the points without weight from ``starts`` of each cell on."""
     m = local.shape[1]

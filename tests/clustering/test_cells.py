@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from momentc.cells import cell_edges, near_order, split_order
+from momentc.cells import cell_cuts, cell_edges, sampled_cells
 from tests.strategies import weighted_sets
 
 Array = NDArray[np.float64]
@@ -28,7 +28,7 @@ def test_edges_halve_every_cell(n: int, depth: int) -> None:
 @given(data=weighted_sets(max_rows=300, max_columns=4), depth=st.integers(0, 7))
 def test_each_split_separates_the_widest_side(data: tuple[Array, Array], depth: int) -> None:
     points, _ = data
-    order = split_order(np.ascontiguousarray(points.T), depth)
+    order = cell_cuts(np.ascontiguousarray(points.T), depth)[0]
     assert sorted(order.tolist()) == list(range(len(points)))
     for level in range(depth):
         edges = cell_edges(len(points), level)
@@ -44,27 +44,29 @@ def test_each_split_separates_the_widest_side(data: tuple[Array, Array], depth: 
 
 def test_sorted_reversed_and_equal_values() -> None:
     for values in (np.arange(100.0), np.arange(100.0)[::-1], np.zeros(100), np.arange(100.0) % 3):
-        order = split_order(values[None, :].copy(), 6)
+        order = cell_cuts(values[None, :].copy(), 6)[0]
         halves = np.split(values[order], [50])
         assert halves[0].max() <= halves[1].min()
 
 
 @pytest.mark.parametrize("depth", [1, 5])
 def test_fewer_points_than_cells(depth: int) -> None:
-    assert sorted(split_order(np.random.default_rng(0).normal(size=(2, 3)), depth).tolist()) == [
-        0,
-        1,
-        2,
-    ]
+    order = cell_cuts(np.random.default_rng(0).normal(size=(2, 3)), depth)[0]
+    assert sorted(order.tolist()) == [0, 1, 2]
 
 
 @given(
     data=weighted_sets(max_rows=3000, max_columns=4),
     depth=st.integers(0, 6),
 )
-def test_an_order_of_all_points_whatever_they_are(data: tuple[Array, Array], depth: int) -> None:
+def test_sampled_cells_hold_every_point_once(data: tuple[Array, Array], depth: int) -> None:
     points, _ = data
-    order = near_order(np.ascontiguousarray(points.T), depth)
+    columns = np.ascontiguousarray(points.T)
+    sample = columns[:, np.random.default_rng(0).integers(len(points), size=2**depth)]
+    order, edges = sampled_cells(columns, sample, depth)
+    assert edges[0] == 0
+    assert edges[-1] == len(points)
+    assert np.all(np.diff(edges) >= 0)
     assert sorted(order.tolist()) == list(range(len(points)))
 
 
@@ -79,10 +81,12 @@ def test_cells_of_a_sample_are_compact_and_about_even(m: int) -> None:
         return float(np.ptp(runs, axis=1).max(axis=1).mean())
 
     # A run may straddle two cells of one and three of the other; in no order it is 10 times wider.
-    assert mean_extent(near_order(columns, 6)) < 2.0 * mean_extent(split_order(columns, 6))
+    sampled = sampled_cells(columns, columns[:, ::200].copy(), 6)[0]
+    assert mean_extent(sampled) < 2.0 * mean_extent(cell_cuts(columns, 6)[0])
 
 
 def test_points_that_come_sorted_get_the_same_cells() -> None:
-    """The sample is a stride through the points, so a sorted column is sampled evenly."""
-    values = np.arange(10_000.0)
-    assert np.array_equal(near_order(values[None, :], 4), np.arange(10_000))
+    columns = np.arange(10_000.0)[None, :]
+    order, edges = sampled_cells(columns, columns[:, ::100].copy(), 4)
+    assert np.array_equal(order, np.arange(10_000))
+    assert np.ptp(np.diff(edges)) <= 100

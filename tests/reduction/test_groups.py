@@ -16,8 +16,8 @@ from momentc.groups import Groups
 from momentc.moments.multi_index import ProductPlan, product_plan
 from momentc.reduction import groups as groups_module
 from momentc.reduction import repair as repair_module
+from momentc.reduction.compiled_apart import remove_points
 from momentc.reduction.groups import reduce_groups
-from momentc.reduction.tableau import remove_points
 from tests import oracle
 from tests.strategies import groupings
 from tests.tolerances import set_tolerance

@@ -12,12 +12,8 @@ from numpy.typing import NDArray
 
 from momentc.moments.features import legendre_features
 from momentc.moments.multi_index import product_plan
-from momentc.reduction.tableau import (
-    LAPACK_FROM,
-    express_in_basis,
-    remove_points,
-    resolve_weights,
-)
+from momentc.reduction.compiled_apart import remove_points
+from momentc.reduction.tableau import LAPACK_FROM, express_in_basis, resolve_weights
 from momentc.tolerances import pivot_tolerance
 from tests.strategies import matrices
 

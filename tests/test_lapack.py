@@ -1,13 +1,13 @@
-"""LAPACK's routines as the kernels call them, and the tableau behind its address."""
+"""LAPACK's and BLAS's routines as the kernels call them."""
 
 import numpy as np
 import pytest
 import scipy.linalg
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from momentc.reduction.compiled_apart import call_remove_points, remove_points_address
-from momentc.reduction.lapack import factorise_lu, solve_unit_lower, subtract_product
-from momentc.reduction.tableau import remove_points
+from momentc.lapack import add_weighted_sums, factorise_lu, solve_unit_lower, subtract_product
 
 Array = NDArray[np.float64]
 
@@ -50,16 +50,13 @@ def test_a_product_is_subtracted_from_some_columns() -> None:
     assert rows == pytest.approx(expected, abs=1e-14)
 
 
-@pytest.mark.parametrize(("n_rows", "g"), [(10, 25), (40, 90)])
-def test_by_its_address_the_tableau_does_the_same(n_rows: int, g: int) -> None:
-    features = matrix(n_rows, g)
-    features[0] = 1.0
-    outcomes = []
-    for call in (remove_points, lambda *rest: call_remove_points(remove_points_address(), *rest)):
-        weights = np.linspace(0.5, 1.0, g)
-        removed = call(
-            features.copy(), weights, g, 1e-13, np.empty(g, np.int64), np.empty(features.size)
-        )
-        outcomes.append((removed, weights.tobytes()))
-    assert outcomes[0] == outcomes[1]
-    assert outcomes[0][0] == g - n_rows
+@given(n=st.integers(1, 40), first=st.integers(0, 3), seed=st.integers(0, 2**32 - 1))
+def test_weighted_sums_are_added(n: int, first: int, seed: int) -> None:
+    """Of integers, so exactly: no entry is left out or counted twice."""
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(-9, 10, (3, n + 2)).astype(np.float64)
+    weights = rng.integers(0, 10, first + n + 1).astype(np.float64)
+    before = rng.integers(-9, 10, 3).astype(np.float64)
+    sums = before.copy()
+    add_weighted_sums(rows, weights, first, first + n, sums)
+    assert np.array_equal(sums, before + rows[:, :n] @ weights[first : first + n])

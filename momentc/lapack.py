@@ -1,4 +1,4 @@
-"""LAPACK's LU factorisation, BLAS's triangular solve and product, for the compiled kernels.
+"""LAPACK's LU factorisation, BLAS's triangular solve and products, for the compiled kernels.
 
 SciPy exports the routines of its own LAPACK for callers outside of Python
 (``scipy.linalg.cython_lapack``). Their addresses are made known to the linker under a name, so
@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import Any
 
 import llvmlite.binding
-import numba as nb
 import numpy as np
 from numba.core import types
 from numba.extending import get_cython_function_address
 
-__all__ = ["factorise_lu", "solve_unit_lower", "subtract_product"]
+from momentc.jit import kernel
+
+__all__ = ["add_weighted_sums", "factorise_lu", "solve_unit_lower", "subtract_product"]
 
 _INTEGER = types.CPointer(types.int32)
 _REAL = types.CPointer(types.float64)
@@ -39,13 +40,26 @@ _dgemm = _routine(
     _LETTER, _LETTER, _INTEGER, _INTEGER, _INTEGER, _REAL, _REAL, _INTEGER, _REAL, _INTEGER,
     _REAL, _REAL, _INTEGER,
 )  # fmt: skip
+_dgemv = _routine(
+    "scipy.linalg.cython_blas", "dgemv",
+    _LETTER, _INTEGER, _INTEGER, _REAL, _REAL, _INTEGER, _REAL, _INTEGER, _REAL, _REAL, _INTEGER,
+)  # fmt: skip
 _dtrsm = _routine(
     "scipy.linalg.cython_blas", "dtrsm",
     _LETTER, _LETTER, _LETTER, _LETTER, _INTEGER, _INTEGER, _REAL, _REAL, _INTEGER, _REAL, _INTEGER,
 )  # fmt: skip
 
+# Letters and numbers that the routines take by their address. Constants: numba compiles each array
+# that a kernel makes, and much of it.
+_UPPER_N, _UPPER_T, _UPPER_R, _UPPER_L, _UPPER_U = (
+    np.array([ord(letter)], np.uint8) for letter in "NTRLU"
+)
+_ONE = np.ones(1)
+_MINUS_ONE = -np.ones(1)
+_STRIDE = np.ones(1, np.int32)
 
-@nb.njit(cache=True, nogil=True)
+
+@kernel
 def factorise_lu(rows, order_of):  # type: ignore[no-untyped-def]
     """Factorise ``rows.T = P L U`` with partial pivoting (LAPACK's dgetrf), in place.
 
@@ -74,7 +88,7 @@ def factorise_lu(rows, order_of):  # type: ignore[no-untyped-def]
         order_of[place] = own
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def solve_unit_lower(rows, rank):  # type: ignore[no-untyped-def]
     """Solve ``X L1 = L2`` for the factor that ``factorise_lu`` leaves (BLAS's dtrsm), in place.
 
@@ -87,24 +101,19 @@ def solve_unit_lower(rows, rank):  # type: ignore[no-untyped-def]
         < g.
     """
     g = rows.shape[1]
-    letters = np.empty(4, np.uint8)
-    letters[0] = ord("R")  # the triangle stands on the right,
-    letters[1] = ord("L")  # is the lower one,
-    letters[2] = ord("N")  # not transposed,
-    letters[3] = ord("U")  # with a unit diagonal
     sizes = np.empty(3, np.int32)
     sizes[0] = g - rank
     sizes[1] = rank
     sizes[2] = g
-    one = np.ones(1)
+    # On the right, the lower triangle, not transposed, with a unit diagonal.
     _dtrsm(
-        letters.ctypes, letters[1:].ctypes, letters[2:].ctypes, letters[3:].ctypes,
-        sizes.ctypes, sizes[1:].ctypes, one.ctypes,
+        _UPPER_R.ctypes, _UPPER_L.ctypes, _UPPER_N.ctypes, _UPPER_U.ctypes,
+        sizes.ctypes, sizes[1:].ctypes, _ONE.ctypes,
         rows.ctypes, sizes[2:].ctypes, rows[0, rank:].ctypes, sizes[2:].ctypes,
     )  # fmt: skip
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel
 def subtract_product(rows, first, last, left, right):  # type: ignore[no-untyped-def]
     """Subtract ``left.T @ right`` from ``rows[:r, first:last]`` (BLAS's dgemm), in place.
 
@@ -119,19 +128,39 @@ def subtract_product(rows, first, last, left, right):  # type: ignore[no-untyped
     right : (p, last - first) float64 ndarray
         IN: C-contiguous.
     """
-    letters = np.empty(2, np.uint8)
-    letters[0] = ord("N")
-    letters[1] = ord("T")
     sizes = np.empty(4, np.int32)
     sizes[0] = last - first
     sizes[1] = left.shape[1]
     sizes[2] = left.shape[0]
     sizes[3] = rows.shape[1]
-    factors = np.empty(2)
-    factors[0] = -1.0
-    factors[1] = 1.0
     _dgemm(
-        letters.ctypes, letters[1:].ctypes, sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes,
-        factors.ctypes, right.ctypes, sizes.ctypes, left.ctypes, sizes[1:].ctypes,
-        factors[1:].ctypes, rows[0, first:].ctypes, sizes[3:].ctypes,
+        _UPPER_N.ctypes, _UPPER_T.ctypes, sizes.ctypes, sizes[1:].ctypes, sizes[2:].ctypes,
+        _MINUS_ONE.ctypes, right.ctypes, sizes.ctypes, left.ctypes, sizes[1:].ctypes,
+        _ONE.ctypes, rows[0, first:].ctypes, sizes[3:].ctypes,
+    )  # fmt: skip
+
+
+@kernel
+def add_weighted_sums(rows, weights, first, last, sums):  # type: ignore[no-untyped-def]
+    """Add ``rows[:, : last - first] @ weights[first:last]`` to ``sums`` (BLAS's dgemv), in place.
+
+    Parameters
+    ----------
+    rows : (N, >= last - first) float64 ndarray
+        IN: C-contiguous.
+    weights : (>= last,) float64 ndarray
+        IN: C-contiguous.
+    first, last : int
+        first < last.
+    sums : (N,) float64 ndarray
+        IN, OUT.
+    """
+    sizes = np.empty(3, np.int32)
+    sizes[0] = last - first
+    sizes[1] = rows.shape[0]
+    sizes[2] = rows.shape[1]
+    _dgemv(
+        _UPPER_T.ctypes, sizes.ctypes, sizes[1:].ctypes, _ONE.ctypes, rows.ctypes,
+        sizes[2:].ctypes, weights[first:].ctypes, _STRIDE.ctypes, _ONE.ctypes, sums.ctypes,
+        _STRIDE.ctypes,
     )  # fmt: skip
