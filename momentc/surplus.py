@@ -46,7 +46,7 @@ PER_FAMILY: Final = 15
 FLOOR: Final = 1e-13
 
 # A family's error may not grow by more than this factor.
-MOST_GROWTH: Final = 5.0
+MOST_GROWTH: Final = 2.0
 
 Array = NDArray[np.float64]
 

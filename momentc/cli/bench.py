@@ -1,12 +1,13 @@
 """``momentc bench``: parse, one call of the library, render."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from momentc.cli import options as opt
 from momentc.cli.console import Console
-from momentc.cli.environment import prepare
+from momentc.cli.environment import compile_on_first_run, prepare
 from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
 from momentc.cli.render_bench import bench_facts, bench_tables
 from momentc.errors import VerificationError
@@ -125,7 +126,7 @@ def bench(
         restart=restart,
     )
     with console.cells(kept=output not in {None, "-"}) as progress:
-        outcome = run(job, on_standing=progress)
+        outcome = run(job, on_standing=progress, prepare=partial(compile_on_first_run, all_threads))
     for sentence in outcome.notes:
         console.note(sentence)
     content = outcome.content

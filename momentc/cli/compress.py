@@ -1,5 +1,6 @@
 """``momentc compress``: parse, one call of the library, render."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -205,6 +206,6 @@ def compress(
     with console.progress() as progress:
         outcome = compress_file(
             job, progress=progress, began=console.began, interruption=signals_wait,
-            prepare=compile_on_first_run,
+            prepare=partial(compile_on_first_run, threads),
         )  # fmt: skip
     show_compression(console, outcome, tolerance)

@@ -67,10 +67,7 @@ class Console:
         if not self._wants_progress:
             return NoProgress()
         if _is_capable(sys.stderr):
-            if not has_compiled_code():
-                self.note(
-                    "the first run compiles for this machine: about half a minute, once"
-                )
+            self._note_first_run()
             return RichProgress()
         return LineProgress(sys.stderr)
 
@@ -85,7 +82,10 @@ class Console:
         """
         progress: CellProgress = QuietCells()
         if self._wants_progress:
-            progress = RichCells() if _is_capable(sys.stderr) else LineCells(sys.stderr)
+            progress = LineCells(sys.stderr)
+            if _is_capable(sys.stderr):
+                self._note_first_run()
+                progress = RichCells()
         try:
             with progress:
                 yield progress
@@ -93,6 +93,10 @@ class Console:
             if kept:
                 self.note("the finished cells are kept; the same command goes on from there")
             raise
+
+    def _note_first_run(self) -> None:
+        if not has_compiled_code():
+            self.note("the first run compiles for this machine: about half a minute, once")
 
     def note(self, sentence: str) -> None:
         """Say something that the user should know, unless told to be quiet."""

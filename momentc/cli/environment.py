@@ -97,9 +97,15 @@ def has_compiled_code() -> bool:
     return any(next(place.rglob("*.nbi"), None) for place in places)
 
 
-def compile_on_first_run() -> None:
-    """Compile what is not compiled for this installation yet, on several cores at once."""
-    if has_compiled_code() or available_threads() == 1:
+def compile_on_first_run(threads: int) -> None:
+    """Compile what is not compiled for this installation yet, on several cores at once.
+
+    Parameters
+    ----------
+    threads : int
+        Threads or processes of the job: alone it compiles what it needs when it needs it.
+    """
+    if threads == 1 or has_compiled_code():
         return
     from momentc.kernels import compile_side_by_side
 

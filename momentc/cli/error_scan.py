@@ -1,12 +1,13 @@
 """``momentc error-scan``: parse, one call of the library, render."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from momentc.cli import options as opt
 from momentc.cli.console import Console
-from momentc.cli.environment import prepare_cells
+from momentc.cli.environment import compile_on_first_run, prepare_cells
 from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
 from momentc.cli.render_scan import scan_facts, scan_tables
 from momentc.cli.text import parse_part
@@ -214,7 +215,7 @@ def error_scan(
         restart=restart,
     )
     with console.cells(kept=output != "-") as progress:
-        outcome = scan(job, on_standing=progress)
+        outcome = scan(job, on_standing=progress, prepare=partial(compile_on_first_run, processes))
     for sentence in outcome.notes:
         console.note(sentence)
     content = outcome.content

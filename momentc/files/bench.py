@@ -1,6 +1,7 @@
 """``bench``: plan, go on where it stopped, time cell by cell, write table and figure."""
 
 import json
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -23,8 +24,21 @@ __all__ = ["bench"]
 _CELL = ("m", "k", "d", "target", "threads")
 
 
-def bench(job: BenchJob, *, on_standing: OnStanding | None = None) -> JobReport:
+def bench(
+    job: BenchJob,
+    *,
+    on_standing: OnStanding | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> JobReport:
     """Do a :class:`BenchJob`: one cell at a time, each in a fresh process.
+
+    Parameters
+    ----------
+    job : BenchJob
+    on_standing : callable, optional
+        Told how far the cells are.
+    prepare : callable, optional
+        Called when the job is found in order and something is left to measure.
 
     Returns
     -------
@@ -57,6 +71,8 @@ def bench(job: BenchJob, *, on_standing: OnStanding | None = None) -> JobReport:
     with finished_cells(job.output, head, task=None, restart=job.restart) as (journal, pieces):
         records = {_key(piece): piece for piece in pieces}
         todo = [cell for cell in cells if cell.key not in records]
+        if todo and prepare is not None:
+            prepare()
         for record in _measure(todo, setting, on_standing):
             if journal is not None:
                 journal.append(record)

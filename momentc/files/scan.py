@@ -1,6 +1,7 @@
 """``error-scan`` on files: read, plan, go on where it stopped, compute, write table and figure."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,12 @@ def scan_output(job: ScanJob) -> str:
     return str(path.with_name(f"{path.stem}.error-scan.csv"))
 
 
-def error_scan(job: ScanJob, *, on_standing: OnStanding | None = None) -> JobReport:
+def error_scan(
+    job: ScanJob,
+    *,
+    on_standing: OnStanding | None = None,
+    prepare: Callable[[], None] | None = None,
+) -> JobReport:
     """Do a :class:`ScanJob`.
 
     Parameters
@@ -71,6 +77,8 @@ def error_scan(job: ScanJob, *, on_standing: OnStanding | None = None) -> JobRep
     job : ScanJob
     on_standing : callable, optional
         Told how far the cells are.
+    prepare : callable, optional
+        Called when the job is found in order and cells are left to do.
 
     Returns
     -------
@@ -105,8 +113,11 @@ def error_scan(job: ScanJob, *, on_standing: OnStanding | None = None) -> JobRep
     with finished_cells(output, head, task=job.task, restart=job.restart) as (journal, pieces):
         records = {_key(piece): piece for piece in pieces}
         mine = plan.cells if job.task is None else cut_for_task(plan.cells, job.task)
+        todo = [cell for cell in mine if cell.key not in records]
+        if todo and prepare is not None:
+            prepare()
         found = run_cells(
-            [cell for cell in mine if cell.key not in records],
+            todo,
             setting,
             points=None if data is None else data.points,
             weights=None if data is None else data.weights,

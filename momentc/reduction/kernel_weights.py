@@ -52,8 +52,10 @@ TASK_EQUATIONS: Final = 64
 PATIENCE: Final = 50
 
 # Part of its length by which every feature must differ from those before it for one factorisation
-# to give the basis of all degrees.
+# to give the basis of all degrees; and as much for one of the products of all pairs, which know
+# lengths to half of the digits only.
 CLEARLY_INDEPENDENT: Final = 2.0**-24
+CLEAR_IN_PRODUCTS: Final = 2.0**-17
 
 Array = NDArray[np.float64]
 
@@ -232,22 +234,24 @@ class KernelWeights:
         if info != 0:
             raise np.linalg.LinAlgError("the kernel matrix of the points is not positive definite")
         self._free = blas.dtrsv(self._factor, gradient - low @ (low.T @ gradient), lower=1)
-        # Of v = L^T (c' - start) the equations A (c' - start) = b say what (L^-1 A^T)^T v is. An
-        # orthonormal basis of these images is one for every order, as far as it goes.
-        independent = len(features) <= len(points)
-        if independent:
-            triangle = self._triangle_of(features.T, map_function)
-            independent = _clearly_independent(triangle)
-        if independent:
+        # Of v = L^T (c' - start) the equations A (c' - start) = b say what (L^-1 A^T)^T v is. A
+        # factor of the Gram matrix of these images is one for every order, as far as it goes.
+        factor = None
+        if len(features) <= len(points):
+            self._images = self._images_of(features.T, map_function)
+            factor = _gram_factor(self._images)
+        if factor is not None:
             self._counts = edges[1:]
             wanted = residual - features @ shift
             wanted[:n_low] = 0.0
         else:
             basis, coordinates, self._counts = _orthonormal(features, residual, edges)
-            triangle = self._triangle_of(basis, map_function)
+            self._images = self._images_of(basis, map_function)
+            factor = qr(self._images, mode="r", check_finite=False)[0][: basis.shape[1]]
             # This basis may have fewer columns of a low degree, and the shift a part along others.
             wanted = coordinates - basis.T @ shift
-        self._along = solve_triangular(triangle, wanted, trans="T", check_finite=False)
+        self._triangle = np.asfortranarray(factor)
+        self._wanted = wanted
         # L^-1 e_i of the weights that were held so far, for whatever order.
         self._held_at = np.full(len(weights), -1)
         self._held_images = np.empty((len(weights), 0), order="F")
@@ -256,22 +260,30 @@ class KernelWeights:
         """Return ``L^-1 right``."""
         return np.asarray(blas.dtrsm(1.0, self._factor, right, lower=1))
 
-    def _triangle_of(self, equations: Array, map_function: MapFunction) -> Array:
-        """Factorise the images of the equations, and return R of Q R.
-
-        Parameters
-        ----------
-        equations : (s, N) float64 ndarray
-            N <= s, in Fortran's order.
-        """
+    def _images_of(self, equations: Array, map_function: MapFunction) -> Array:
+        """Return ``L^-1`` times the equations, (s, N) in Fortran's order."""
         images = np.empty_like(equations, order="F")
 
         def solve(first: int, last: int) -> None:
             images[:, first:last] = self._solved(equations[:, first:last])
 
         run_in_parts(solve, equations.shape[1], TASK_EQUATIONS, map_function)
-        self._images, triangle = qr(images, mode="economic", overwrite_a=True, check_finite=False)
-        return np.asarray(triangle)
+        return images
+
+    def _meeting(self, count: int, change: Array) -> Array:
+        """Return the least v whose products with the first ``count`` images are ``change``.
+
+        By the seminormal equations; :meth:`_projected` and :meth:`matching` correct once, which
+        makes them as good as an orthonormal basis (Bjorck 1987).
+        """
+        triangle = self._triangle[:count, :count]
+        return np.asarray(self._images[:, :count] @ lapack.dpotrs(triangle, change)[0])
+
+    def _projected(self, count: int, block: Array) -> Array:
+        """Return columns without what has a product with the first ``count`` images."""
+        for _ in range(2):
+            block = block - self._meeting(count, self._images[:, :count].T @ block)
+        return block
 
     def _unit_images(self, which: NDArray[np.int64]) -> Array:
         """Return ``L^-1 e_i`` for some weights."""
@@ -290,7 +302,10 @@ class KernelWeights:
         """
         count = self._counts[order]
         images = self._images[:, :count]
-        solution = self._free + images @ (self._along[:count] - images.T @ self._free)
+        solution = self._free
+        for _ in range(2):
+            missing = self._wanted[:count] - images.T @ solution
+            solution = solution + self._meeting(count, missing)
         held = np.empty(0, dtype=np.int64)
         free_images = np.empty((len(solution), 0))
         n_below = len(solution)
@@ -313,8 +328,7 @@ class KernelWeights:
                     break
                 n_below = len(below)
                 # What holds a weight, without what would touch the moments.
-                more = self._unit_images(below)
-                more -= images @ (images.T @ more)
+                more = self._projected(count, self._unit_images(below))
                 free_images = np.hstack([free_images, more])
                 factor, info = lapack.dpotrf(free_images.T @ free_images, lower=1)
                 if info != 0:
@@ -323,10 +337,23 @@ class KernelWeights:
         return None
 
 
-def _clearly_independent(triangle: Array) -> bool:
-    """Tell whether each of the columns whose R of Q R this is differs from those before it."""
+def _gram_factor(images: Array) -> Array | None:
+    """Return the triangle R with R^T R = ``images^T images``; None if columns may be dependent."""
+    gram = blas.dsyrk(1.0, images, trans=1)
+    # Of the lengths the product has lost half of the digits.
+    triangle, info = lapack.dpotrf(gram, clean=1)
+    if info != 0 or not _clearly_independent(triangle, CLEAR_IN_PRODUCTS):
+        return None
+    return np.asarray(triangle)
+
+
+def _clearly_independent(triangle: Array, least: float) -> bool:
+    """Tell whether each of the columns whose R of Q R this is differs from those before it.
+
+    ``least`` is the part of its length by which it must.
+    """
     lengths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
-    return bool(np.all(np.abs(np.diagonal(triangle)) > CLEARLY_INDEPENDENT * lengths))
+    return bool(np.all(np.abs(np.diagonal(triangle)) > least * lengths))
 
 
 def _orthonormal(
@@ -356,7 +383,7 @@ def _orthonormal(
     n_features, n_points = features.shape
     if n_features <= n_points:
         basis, triangle = qr(features.T, mode="economic", check_finite=False)
-        if _clearly_independent(triangle):
+        if _clearly_independent(triangle, CLEARLY_INDEPENDENT):
             coordinates = solve_triangular(triangle, residual, trans="T", check_finite=False)
             return basis, coordinates, edges[1:]
     basis = np.empty((n_points, min(features.shape)), order="F")

@@ -15,7 +15,7 @@ rho is the rounding of all reductions together.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh, lapack
+from scipy.linalg import blas, eigh, lapack
 
 from momentc.tolerances import gram_cutoff
 
@@ -40,16 +40,17 @@ def least_change(
     (s,) float64 ndarray
         The part of the residual outside the range of the features cannot be met and is left.
     """
-    gram = (features * weights) @ features.T
+    # The upper triangle alone: half of the work of the product.
+    gram = blas.dsyrk(1.0, (features * np.sqrt(weights)).T, trans=1)
     cutoff = gram_cutoff(len(gram))
-    factor, order, rank, _ = lapack.dpstrf(gram, lower=1, tol=cutoff * np.diag(gram).max())
+    factor, order, rank, _ = lapack.dpstrf(gram, tol=cutoff * np.diag(gram).max())
     if rank == len(gram):
         order -= 1
         multipliers = np.empty(rank)
-        multipliers[order] = lapack.dpotrs(factor, residual[order], lower=1)[0]
+        multipliers[order] = lapack.dpotrs(factor, residual[order])[0]
         return np.asarray(multipliers @ features)
     # Some directions cannot be moved: only the eigenvectors, ten times the work, tell them apart.
-    values, vectors = eigh(gram, check_finite=False)
+    values, vectors = eigh(gram, lower=False, check_finite=False)
     usable = values > cutoff * values[-1]
     inverse = np.where(usable, 1.0 / np.where(usable, values, 1.0), 0.0)
     return np.asarray((vectors @ (inverse * (vectors.T @ residual))) @ features)

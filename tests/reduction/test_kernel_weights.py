@@ -208,6 +208,7 @@ def test_one_factorisation_gives_what_degree_by_degree_gives(
     problem = Problem(800, 200, m, order, 3)
     at_once = [problem.solve(each, 0.1) for each in range(3, order + 1)]
     monkeypatch.setattr(kernel_weights, "CLEARLY_INDEPENDENT", 2.0)
+    monkeypatch.setattr(kernel_weights, "CLEAR_IN_PRODUCTS", 2.0)
     for found, by_degree in zip(
         at_once, (problem.solve(each, 0.1) for each in range(3, order + 1)), strict=True
     ):
