@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-__all__ = ["THREAD_VARIABLES", "available_threads"]
+__all__ = ["THREAD_VARIABLES", "available_cpus", "available_threads"]
 
 # Where numpy, scipy, numba and faiss look for the number of threads when they are imported.
 THREAD_VARIABLES = (
@@ -23,18 +23,22 @@ def available_threads() -> int:
     the quota of its cgroup (containers), SLURM_CPUS_PER_TASK, and an OMP_NUM_THREADS that the
     user had set. At least 1.
     """
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
-    quota = _cgroup_quota()
-    if quota is not None:
-        count = min(count, quota)
+    count = available_cpus()
     for name in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
         text = os.environ.get(name, "")
         if text.isdecimal() and int(text) > 0:
             count = min(count, int(text))
     return max(count, 1)
+
+
+def available_cpus() -> int:
+    """How many CPUs this process may use, whatever its environment asks for. At least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(count if quota is None else min(count, quota), 1)
 
 
 def _cgroup_quota() -> int | None:

@@ -206,6 +206,6 @@ def compress(
     with console.progress() as progress:
         outcome = compress_file(
             job, progress=progress, began=console.began, interruption=signals_wait,
-            prepare=partial(compile_on_first_run, threads),
+            prepare=partial(compile_on_first_run, max(threads, workers)),
         )  # fmt: skip
     show_compression(console, outcome, tolerance)

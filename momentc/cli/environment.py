@@ -9,7 +9,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from momentc.cpus import THREAD_VARIABLES, available_threads
+from momentc.cpus import THREAD_VARIABLES, available_cpus, available_threads
 from momentc.errors import UsageError
 
 __all__ = [
@@ -105,7 +105,7 @@ def compile_on_first_run(threads: int) -> None:
     threads : int
         Threads or processes of the job: alone it compiles what it needs when it needs it.
     """
-    if threads == 1 or has_compiled_code():
+    if min(threads, available_cpus()) == 1 or has_compiled_code():
         return
     from momentc.kernels import compile_side_by_side
 

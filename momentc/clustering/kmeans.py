@@ -78,7 +78,8 @@ def kmeans_groups(
         columns = np.ascontiguousarray(points.T)
         # Drawn, not every so many: rows that repeat, like those of an image, must not resonate.
         sampled = generator.integers(n, size=CUT_POINTS << depth)
-        order, borders = sampled_cells(columns, columns[:, sampled], depth)
+        sample = np.ascontiguousarray(columns[:, sampled])
+        order, borders = sampled_cells(columns, sample, depth)
         edges = np.unique(borders).tolist()
     else:
         order, edges = np.arange(n), [0, n]

@@ -30,7 +30,7 @@ _SIGNATURE = types.int64(
 @lru_cache(maxsize=1)
 def _compiled() -> Any:
     # Kept: the code goes with the object.
-    return nb.cfunc(_SIGNATURE, cache=True)(remove_points_at)
+    return nb.cfunc(_SIGNATURE, cache=True, error_model="numpy")(remove_points_at)
 
 
 def remove_points_address() -> int:
@@ -91,7 +91,14 @@ def remove_points(
     -------
     int
         The number of weights that became 0.
+
+    Raises
+    ------
+    ValueError
+        An array is not C-contiguous.
     """
+    if not all(array.flags.c_contiguous for array in (features, weights, order_of, spare)):
+        raise ValueError("called by its address, the tableau takes C-contiguous arrays only")
     return int(
         call_remove_points(
             remove_points_address(), features, weights, n_remove, tolerance, order_of, spare

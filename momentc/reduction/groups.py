@@ -183,7 +183,7 @@ def _accept_range(  # type: ignore[no-untyped-def]
             before = weights[own[i]]
             change[i] = before - after[i]
             mass += before
-            if after[i] == 0.0:
+            if after[i] == 0.0 and before > 0.0:
                 gone += 1
         if gone == 0:
             continue

@@ -52,10 +52,12 @@ TASK_EQUATIONS: Final = 64
 PATIENCE: Final = 50
 
 # Part of its length by which every feature must differ from those before it for one factorisation
-# to give the basis of all degrees; and as much for one of the products of all pairs, which know
-# lengths to half of the digits only.
+# to give the basis of all degrees.
 CLEARLY_INDEPENDENT: Final = 2.0**-24
-CLEAR_IN_PRODUCTS: Final = 2.0**-17
+
+# Inverse of the condition of images, in the 1-norm, from which the Gram matrix will do: it has the
+# square, and each of the two solves leaves as much as that times the rounding.
+LEAST_CONDITION: Final = 2.0**-20
 
 Array = NDArray[np.float64]
 
@@ -236,21 +238,28 @@ class KernelWeights:
         self._free = blas.dtrsv(self._factor, gradient - low @ (low.T @ gradient), lower=1)
         # Of v = L^T (c' - start) the equations A (c' - start) = b say what (L^-1 A^T)^T v is. A
         # factor of the Gram matrix of these images is one for every order, as far as it goes.
-        factor = None
+        triangle = None
+        independent = False
         if len(features) <= len(points):
-            self._images = self._images_of(features.T, map_function)
-            factor = _gram_factor(self._images)
-        if factor is not None:
             self._counts = edges[1:]
             wanted = residual - features @ shift
             wanted[:n_low] = 0.0
-        else:
-            basis, coordinates, self._counts = _orthonormal(features, residual, edges)
-            self._images = self._images_of(basis, map_function)
-            factor = qr(self._images, mode="r", check_finite=False)[0][: basis.shape[1]]
-            # This basis may have fewer columns of a low degree, and the shift a part along others.
-            wanted = coordinates - basis.T @ shift
-        self._triangle = np.asfortranarray(factor)
+            self._images = self._images_of(features.T, map_function)
+            triangle = _gram_factor(self._images)
+            if triangle is None:
+                basis, across = qr(self._images, mode="economic", check_finite=False)
+                independent = _clearly_independent(across)
+        if triangle is None:
+            if not independent:
+                polynomials, coordinates, self._counts = _orthonormal(features, residual, edges)
+                # They may be fewer of a low degree, and the shift have a part along others.
+                wanted = coordinates - polynomials.T @ shift
+                images = self._images_of(polynomials, map_function)
+                basis, across = qr(images, mode="economic", check_finite=False)
+            # Ill-conditioned images are made orthonormal: their Gram matrix is that of unity.
+            wanted = solve_triangular(across, wanted, trans="T", check_finite=False)
+            self._images, triangle = np.asfortranarray(basis), np.eye(basis.shape[1])
+        self._triangle = np.asfortranarray(triangle)
         self._wanted = wanted
         # L^-1 e_i of the weights that were held so far, for whatever order.
         self._held_at = np.full(len(weights), -1)
@@ -274,7 +283,7 @@ class KernelWeights:
         """Return the least v whose products with the first ``count`` images are ``change``.
 
         By the seminormal equations; :meth:`_projected` and :meth:`matching` correct once, which
-        makes them as good as an orthonormal basis (Bjorck 1987).
+        makes them as good as an orthonormal basis, for well-conditioned images (Bjorck 1987).
         """
         triangle = self._triangle[:count, :count]
         return np.asarray(self._images[:, :count] @ lapack.dpotrs(triangle, change)[0])
@@ -338,22 +347,22 @@ class KernelWeights:
 
 
 def _gram_factor(images: Array) -> Array | None:
-    """Return the triangle R with R^T R = ``images^T images``; None if columns may be dependent."""
-    gram = blas.dsyrk(1.0, images, trans=1)
-    # Of the lengths the product has lost half of the digits.
-    triangle, info = lapack.dpotrf(gram, clean=1)
-    if info != 0 or not _clearly_independent(triangle, CLEAR_IN_PRODUCTS):
+    """Return the triangle R with R^T R = ``images^T images``; None if their condition is high."""
+    triangle, info = lapack.dpotrf(blas.dsyrk(1.0, images, trans=1), clean=1)
+    if info != 0:
+        return None
+    # Of columns of the same length: how long they are changes nothing.
+    lengths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
+    inverse_condition, info = lapack.dtrcon(triangle / lengths)
+    if info != 0 or not inverse_condition > LEAST_CONDITION:
         return None
     return np.asarray(triangle)
 
 
-def _clearly_independent(triangle: Array, least: float) -> bool:
-    """Tell whether each of the columns whose R of Q R this is differs from those before it.
-
-    ``least`` is the part of its length by which it must.
-    """
+def _clearly_independent(triangle: Array) -> bool:
+    """Tell whether each of the columns whose R of Q R this is differs from those before it."""
     lengths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
-    return bool(np.all(np.abs(np.diagonal(triangle)) > least * lengths))
+    return bool(np.all(np.abs(np.diagonal(triangle)) > CLEARLY_INDEPENDENT * lengths))
 
 
 def _orthonormal(
@@ -383,7 +392,7 @@ def _orthonormal(
     n_features, n_points = features.shape
     if n_features <= n_points:
         basis, triangle = qr(features.T, mode="economic", check_finite=False)
-        if _clearly_independent(triangle, CLEARLY_INDEPENDENT):
+        if _clearly_independent(triangle):
             coordinates = solve_triangular(triangle, residual, trans="T", check_finite=False)
             return basis, coordinates, edges[1:]
     basis = np.empty((n_points, min(features.shape)), order="F")

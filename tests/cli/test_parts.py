@@ -3,11 +3,12 @@
 import io
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from momentc import cpus
+from momentc import cpus, kernels
 from momentc.cli import environment
 from momentc.cli.progress import LineProgress, Pace
 from momentc.cli.text import (
@@ -18,7 +19,10 @@ from momentc.cli.text import (
     parse_size,
 )
 from momentc.errors import UsageError
+from momentc.files.bench import bench
 from momentc.files.plan import count_moments
+from momentc.files.scan import error_scan
+from momentc.files.study_jobs import BenchJob, ScanJob
 
 
 @pytest.mark.parametrize(
@@ -157,6 +161,45 @@ def test_compiled_code_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     (tmp_path / "reduction_1").mkdir()
     (tmp_path / "reduction_1" / "kernel.nbi").touch()
     assert environment.has_compiled_code()
+
+
+@pytest.mark.parametrize(
+    ("threads", "cpus_here", "compiled", "expected"),
+    [(4, 2, False, 1), (1, 2, False, 0), (4, 1, False, 0), (4, 2, True, 0)],
+)
+def test_who_compiles_side_by_side(
+    monkeypatch: pytest.MonkeyPatch, threads: int, cpus_here: int, compiled: bool, expected: int
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(kernels, "compile_side_by_side", lambda: calls.append(None))
+    monkeypatch.setattr(environment, "available_cpus", lambda: cpus_here)
+    monkeypatch.setattr(environment, "has_compiled_code", lambda: compiled)
+    environment.compile_on_first_run(threads)
+    assert len(calls) == expected
+
+
+def test_a_measuring_job_is_prepared_once_if_anything_is_left(tmp_path: Path) -> None:
+    calls: list[None] = []
+
+    def prepare() -> None:
+        calls.append(None)
+
+    refused = ScanJob(synthetic="uniform", ms=(1,), ds=(100,), ks=(1,), methods=("unknown",))
+    with pytest.raises(UsageError):
+        error_scan(refused, prepare=prepare)
+    assert calls == []
+    scan = ScanJob(
+        synthetic="uniform", ms=(1,), ds=(100, 200), ks=(1,), methods=("random",),
+        output=str(tmp_path / "s.csv"),
+    )  # fmt: skip
+    first = replace(scan, task=(1, 2))
+    error_scan(first, prepare=prepare)
+    assert len(calls) == 1
+    error_scan(first, prepare=prepare)
+    assert len(calls) == 1, "its cells are done"
+    timed = BenchJob(ms=(1,), ks=(1,), ds=(200,), threads=(1,), repeats=1)
+    bench(timed, prepare=prepare)
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "a/b", "1/0", "-1/3", "1/2/3", "1/10e3"])

@@ -1,5 +1,6 @@
 """Weights of least kernel discrepancy: exact moments, bounds, and no better ones."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -201,6 +202,29 @@ def test_features_that_depend_on_each_other(columns: str) -> None:
     assert problem.miss(found, 4) < 1e-10
 
 
+@pytest.mark.parametrize("kind", ["dependent", "near a line", "clustered"])
+@pytest.mark.parametrize("seed", range(16))
+def test_images_of_a_high_condition(kind: str, seed: int) -> None:
+    """Their Gram matrix has too few digits: what it gives must not be taken."""
+    random = np.random.default_rng(seed)
+    m, s = int(random.integers(2, 6)), int(random.integers(60, 300))
+    order = max(order for order in range(1, 12) if math.comb(m + order, order) <= 0.6 * s)
+    problem = Problem(4 * s, s, m, order, min(order, int(random.integers(1, 4))), seed)
+    small = 10.0 ** -random.uniform(3.0, 8.0)
+    source = problem.source
+    if kind == "dependent":
+        source[:, 1] = 0.5 * source[:, 0] + small * source[:, 1]
+    elif kind == "near a line":
+        source[:] = source[:, :1] * np.linspace(0.2, 1.0, m) + small * source
+    else:
+        centres = random.uniform(-1.0, 1.0, (6, m))
+        source[:] = centres[random.integers(6, size=len(source))] + small * source
+    problem.support = source[:s].copy()
+    found = problem.solve(order, -np.inf)
+    assert found is not None
+    assert problem.miss(found, order) < 1e-9
+
+
 @pytest.mark.parametrize(("m", "order"), [(2, 5), (4, 3)])
 def test_one_factorisation_gives_what_degree_by_degree_gives(
     m: int, order: int, monkeypatch: pytest.MonkeyPatch
@@ -208,7 +232,7 @@ def test_one_factorisation_gives_what_degree_by_degree_gives(
     problem = Problem(800, 200, m, order, 3)
     at_once = [problem.solve(each, 0.1) for each in range(3, order + 1)]
     monkeypatch.setattr(kernel_weights, "CLEARLY_INDEPENDENT", 2.0)
-    monkeypatch.setattr(kernel_weights, "CLEAR_IN_PRODUCTS", 2.0)
+    monkeypatch.setattr(kernel_weights, "LEAST_CONDITION", 2.0)
     for found, by_degree in zip(
         at_once, (problem.solve(each, 0.1) for each in range(3, order + 1)), strict=True
     ):
