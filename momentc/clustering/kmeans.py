@@ -90,7 +90,9 @@ def kmeans_groups(
 
     def assign(task: tuple[int, int, int]) -> NDArray[np.int64]:
         cell, first, last = task
-        return centroids[cell].nearest(points.take(order[first:last], axis=0))
+        # In one cell the points are in their own order: no copy.
+        rows = points.take(order[first:last], axis=0) if depth else points[first:last]
+        return centroids[cell].nearest(rows)
 
     centroids: list[Centroids] = list(map_function(find, range(len(edges) - 1)))
     tasks = [
@@ -108,7 +110,7 @@ def kmeans_groups(
     )
     members, borders = deal(labels, int(firsts[-1]))
     counts = np.diff(borders)
-    return _groups(order[members], counts[counts > 0], n_keep)
+    return _groups(order[members] if depth else members, counts[counts > 0], n_keep)
 
 
 def _groups(members: NDArray[np.int64], sizes: NDArray[np.int64], n_keep: int) -> Groups:
