@@ -1,6 +1,6 @@
 """Moments of a weighted set, accumulated so that the sum adds no error of its own.
 
-The rows are taken in tiles. Within a tile the features are summed as they are; over the
+The rows are taken in tiles. Within a tile one matrix-vector product sums the features; over the
 tiles every moment is summed by the error-free transformation of Knuth (two-sum), so the rounding
 of the sum does not grow with the number of rows. Blocks of tiles are independent: they can be
 shared by threads, and their sums are added in the order of the blocks, so the result does not
@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from momentc.jit import kernel
 from momentc.lapack import add_weighted_sums
-from momentc.moments.features import fill_products, legendre_tables, power_tables
+from momentc.moments.features import TILE, fill_products, legendre_tables, power_tables
 from momentc.moments.multi_index import ProductPlan, product_plan
 
 __all__ = ["Moments", "accumulate_moments", "combine_moments"]
 
-TILE: Final = 256
 BLOCK_ROWS: Final = 16384
 
 Basis = Literal["monomial", "legendre"]

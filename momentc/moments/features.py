@@ -14,6 +14,8 @@ than it has room for as the whole tile: only then does the compiler know that it
 contiguous (see also ``indexing``).
 """
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,12 +24,17 @@ from momentc.jit import kernel
 from momentc.moments.multi_index import ProductPlan
 
 __all__ = [
+    "TILE",
     "evaluate_features",
     "fill_products",
     "legendre_features",
     "legendre_tables",
     "power_tables",
 ]
+
+
+# Points whose features are evaluated together: N x TILE doubles stay in the second-level cache.
+TILE: Final = 256
 
 
 @kernel

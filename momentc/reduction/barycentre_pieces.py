@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from momentc.cells import side_of_cuts, split_order
 from momentc.indexing import U
 from momentc.jit import kernel
-from momentc.moments.features import evaluate_features
+from momentc.moments.features import TILE, evaluate_features
 from momentc.reduction.barycentre_tree import remove_groups
-from momentc.reduction.box import TILE, scale_to_box
+from momentc.reduction.box import scale_to_box
 
 __all__ = ["MOST_FEATURES", "MOST_PIECES", "pieces_wanted", "thin_by_pieces"]
 

@@ -15,8 +15,7 @@ import numpy as np
 
 from momentc.indexing import U
 from momentc.jit import kernel
-from momentc.moments.features import evaluate_features
-from momentc.reduction.box import TILE
+from momentc.moments.features import TILE, evaluate_features
 from momentc.reduction.compiled_apart import call_remove_points
 
 __all__ = ["remove_groups", "shrink_by_barycentres"]

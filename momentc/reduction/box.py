@@ -1,14 +1,11 @@
-"""A group of points in its own box, and how many of them are taken at a time."""
+"""A group of points in its own box."""
 
 import numpy as np
 
 from momentc.indexing import U
 from momentc.jit import kernel
 
-__all__ = ["TILE", "scale_to_box"]
-
-# Points whose features are evaluated together: N x TILE doubles stay in the second-level cache.
-TILE = 256
+__all__ = ["scale_to_box"]
 
 
 @kernel

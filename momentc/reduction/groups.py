@@ -18,7 +18,7 @@ from momentc.groups import Groups
 from momentc.jit import kernel
 from momentc.lapack import add_weighted_sums
 from momentc.map_function import MapFunction
-from momentc.moments.features import evaluate_features
+from momentc.moments.features import TILE, evaluate_features
 from momentc.moments.multi_index import ProductPlan, product_plan
 from momentc.reduction.barycentre_pieces import (
     MOST_FEATURES,
@@ -27,7 +27,7 @@ from momentc.reduction.barycentre_pieces import (
     thin_by_pieces,
 )
 from momentc.reduction.barycentre_tree import shrink_by_barycentres
-from momentc.reduction.box import TILE, scale_to_box
+from momentc.reduction.box import scale_to_box
 from momentc.reduction.compiled_apart import call_remove_points, remove_points_address
 from momentc.reduction.repair import repair_group
 from momentc.tolerances import group_tolerance, pivot_tolerance
@@ -55,6 +55,18 @@ MOST_KEPT = 1_000_000
 
 
 @kernel
+def _living(reduced, start, end, places):  # type: ignore[no-untyped-def]
+    """Fill in the places in ``reduced[start:end]`` with a weight, and return how many there are."""
+    # Of a literal 0 numba makes a version of its own of each kernel that it is passed to.
+    n = np.int64(0)
+    for place in range(start, end):
+        if reduced[place] > 0.0:
+            places[n] = place
+            n += 1
+    return n
+
+
+@kernel
 def _shrink_range(  # type: ignore[no-untyped-def]
     points, reduced, members, offsets, keep, first, last,
     parent, axis, power, order, remove_at, pivot_tol, work, spare,
@@ -68,22 +80,18 @@ def _shrink_range(  # type: ignore[no-untyped-def]
     order_of = np.empty(2 * n_features, np.int64)
     sides = np.empty(2 * PIECES * n_features, np.int64)
     cuts = np.empty(2 * PIECES * n_features)
+    base = offsets[first]
     for group in range(first, last):
-        start = offsets[group]
-        end = offsets[group + 1]
-        if end - start <= TREE_FROM * n_features or keep[group] > n_features:
+        size = offsets[group + 1] - offsets[group]
+        if size <= TREE_FROM * n_features or keep[group] > n_features:
             continue
-        places = np.empty(end - start, np.int64)
-        n = np.int64(0)
-        for place in range(start, end):
-            if reduced[place - offsets[first]] > 0.0:
-                places[n] = place
-                n += 1
+        places = np.empty(size, np.int64)
+        n = _living(reduced, offsets[group] - base, offsets[group + 1] - base, places)
         if n <= TREE_FROM * n_features:
             continue
         rows = np.empty(n, np.int64)
         for i in range(n):
-            rows[i] = members[places[i]]
+            rows[i] = members[base + places[i]]
         columns = np.empty((m, n))
         scale_to_box(points, rows, columns)
         depth = np.int64(0)
@@ -94,7 +102,7 @@ def _shrink_range(  # type: ignore[no-untyped-def]
         ordered = np.empty((m, n))
         weights = np.empty(n)
         for i in range(n):
-            weights[i] = reduced[places[near[i]] - offsets[first]]
+            weights[i] = reduced[places[near[i]]]
             for j in range(m):
                 ordered[j, i] = columns[j, near[i]]
         shrink_by_barycentres(
@@ -102,7 +110,7 @@ def _shrink_range(  # type: ignore[no-untyped-def]
             remove_at, pivot_tol, order_of, work, spare,
         )  # fmt: skip
         for i in range(n):
-            reduced[places[near[i]] - offsets[first]] = weights[i]
+            reduced[places[near[i]]] = weights[i]
 
 
 @kernel
@@ -121,23 +129,17 @@ def _reduce_range(  # type: ignore[no-untyped-def]
     tables = np.empty((m, order + 1, largest))
     order_of = np.empty(largest, np.int64)
     places = np.empty(largest, np.int64)
+    base = offsets[first]
     for group in range(first, last):
-        start = offsets[group]
-        end = offsets[group + 1]
-        if end - start <= keep[group]:
+        if offsets[group + 1] - offsets[group] <= keep[group]:
             continue
-        # Of a literal 0 numba makes a version of its own of each kernel that it is passed to.
-        n = np.int64(0)
-        for place in range(start - offsets[first], end - offsets[first]):
-            if reduced[place] > 0.0:
-                places[n] = place
-                n += 1
+        n = _living(reduced, offsets[group] - base, offsets[group + 1] - base, places)
         if n <= keep[group]:
             continue
         rows = np.empty(n, np.int64)
         weights = np.empty(n)
         for i in range(n):
-            rows[i] = members[offsets[first] + places[i]]
+            rows[i] = members[base + places[i]]
             weights[i] = reduced[places[i]]
         columns = np.empty((m, n))
         scale_to_box(points, rows, columns)
@@ -258,10 +260,11 @@ def _run_kernels(
     space = _work_space(plan.n_moments)
     sizes = groups.sizes[first:last]
     # Called for each group from here: they are few, and their kernel is compiled only if one comes.
+    base = groups.offsets[first]
     for group in np.flatnonzero(pieces_wanted(plan.n_moments, sizes, groups.keep[first:last])):
-        start, end = groups.offsets[first + group : first + group + 2] - groups.offsets[first]
-        own = groups.members[groups.offsets[first] :][start:end]
-        thin_by_pieces(points, own, reduced[start:end], *how, *space)
+        start, end = groups.offsets[first + group : first + group + 2]
+        own = groups.members[start:end]
+        thin_by_pieces(points, own, reduced[start - base : end - base], *how, *space)
     if (sizes > TREE_FROM * plan.n_moments).any():
         _shrink_range(points, reduced, *which, *how, *space)
     largest = int(sizes[sizes > groups.keep[first:last]].max(initial=0))

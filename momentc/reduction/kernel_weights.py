@@ -236,31 +236,10 @@ class KernelWeights:
         if info != 0:
             raise np.linalg.LinAlgError("the kernel matrix of the points is not positive definite")
         self._free = blas.dtrsv(self._factor, gradient - low @ (low.T @ gradient), lower=1)
-        # Of v = L^T (c' - start) the equations A (c' - start) = b say what (L^-1 A^T)^T v is. A
-        # factor of the Gram matrix of these images is one for every order, as far as it goes.
-        triangle = None
-        independent = False
-        if len(features) <= len(points):
-            self._counts = edges[1:]
-            wanted = residual - features @ shift
-            wanted[:n_low] = 0.0
-            self._images = self._images_of(features.T, map_function)
-            triangle = _gram_factor(self._images)
-            if triangle is None:
-                basis, across = qr(self._images, mode="economic", check_finite=False)
-                independent = _clearly_independent(across)
-        if triangle is None:
-            if not independent:
-                polynomials, coordinates, self._counts = _orthonormal(features, residual, edges)
-                # They may be fewer of a low degree, and the shift have a part along others.
-                wanted = coordinates - polynomials.T @ shift
-                images = self._images_of(polynomials, map_function)
-                basis, across = qr(images, mode="economic", check_finite=False)
-            # Ill-conditioned images are made orthonormal: their Gram matrix is that of unity.
-            wanted = solve_triangular(across, wanted, trans="T", check_finite=False)
-            self._images, triangle = np.asfortranarray(basis), np.eye(basis.shape[1])
-        self._triangle = np.asfortranarray(triangle)
-        self._wanted = wanted
+        # Of v = L^T (c' - start) the equations A (c' - start) = b say what (L^-1 A^T)^T v is.
+        self._images, self._triangle, self._wanted, self._counts = self._factorised(
+            features, residual, edges, n_low, shift, map_function
+        )
         # L^-1 e_i of the weights that were held so far, for whatever order.
         self._held_at = np.full(len(weights), -1)
         self._held_images = np.empty((len(weights), 0), order="F")
@@ -279,20 +258,52 @@ class KernelWeights:
         run_in_parts(solve, equations.shape[1], TASK_EQUATIONS, map_function)
         return images
 
-    def _meeting(self, count: int, change: Array) -> Array:
-        """Return the least v whose products with the first ``count`` images are ``change``.
+    def _factorised(
+        self, features: Array, residual: Array, edges: list[int], n_low: int, shift: Array,
+        map_function: MapFunction,
+    ) -> tuple[Array, Array, Array, list[int]]:  # fmt: skip
+        """Return the images of the equations and a factor of their Gram matrix, for every order.
 
-        By the seminormal equations; :meth:`_projected` and :meth:`matching` correct once, which
-        makes them as good as an orthonormal basis, for well-conditioned images (Bjorck 1987).
+        Ill-conditioned images are made orthonormal: the factor is then that of unity.
+
+        Returns
+        -------
+        images : (s, r) float64 ndarray
+        triangle : (r, r) float64 ndarray
+            R with R^T R = ``images^T images``.
+        wanted : (r,) float64 ndarray
+            Products of v with the images, for the moments to be met.
+        counts : list of int
+            Images up to each degree.
         """
-        triangle = self._triangle[:count, :count]
-        return np.asarray(self._images[:, :count] @ lapack.dpotrs(triangle, change)[0])
+        if len(features) <= features.shape[1]:
+            wanted = residual - features @ shift
+            wanted[:n_low] = 0.0
+            images = self._images_of(features.T, map_function)
+            triangle = _gram_factor(images)
+            if triangle is not None:
+                return images, triangle, wanted, edges[1:]
+            basis, across = qr(images, mode="economic", check_finite=False)
+            if _clearly_independent(across):
+                return *_orthonormalised(basis, across, wanted), edges[1:]
+        polynomials, coordinates, counts = _orthonormal(features, residual, edges)
+        # They may be fewer of a low degree, and the shift have a part along others.
+        wanted = coordinates - polynomials.T @ shift
+        images = self._images_of(polynomials, map_function)
+        basis, across = qr(images, mode="economic", check_finite=False)
+        return *_orthonormalised(basis, across, wanted), counts
 
-    def _projected(self, count: int, block: Array) -> Array:
-        """Return columns without what has a product with the first ``count`` images."""
+    def _meeting(self, count: int, vectors: Array, products: Array | float) -> Array:
+        """Return the nearest vectors whose products with the first ``count`` images are these.
+
+        By the seminormal equations, corrected once: for well-conditioned images that is as good as
+        an orthonormal basis (Bjorck 1987).
+        """
+        images, triangle = self._images[:, :count], self._triangle[:count, :count]
         for _ in range(2):
-            block = block - self._meeting(count, self._images[:, :count].T @ block)
-        return block
+            missing = products - images.T @ vectors
+            vectors = vectors + images @ lapack.dpotrs(triangle, missing)[0]
+        return vectors
 
     def _unit_images(self, which: NDArray[np.int64]) -> Array:
         """Return ``L^-1 e_i`` for some weights."""
@@ -310,11 +321,7 @@ class KernelWeights:
         None if no weights within the bounds were found.
         """
         count = self._counts[order]
-        images = self._images[:, :count]
-        solution = self._free
-        for _ in range(2):
-            missing = self._wanted[:count] - images.T @ solution
-            solution = solution + self._meeting(count, missing)
+        solution = self._meeting(count, self._free, self._wanted[:count])
         held = np.empty(0, dtype=np.int64)
         free_images = np.empty((len(solution), 0))
         n_below = len(solution)
@@ -337,7 +344,7 @@ class KernelWeights:
                     break
                 n_below = len(below)
                 # What holds a weight, without what would touch the moments.
-                more = self._projected(count, self._unit_images(below))
+                more = self._meeting(count, self._unit_images(below), 0.0)
                 free_images = np.hstack([free_images, more])
                 factor, info = lapack.dpotrf(free_images.T @ free_images, lower=1)
                 if info != 0:
@@ -352,17 +359,26 @@ def _gram_factor(images: Array) -> Array | None:
     if info != 0:
         return None
     # Of columns of the same length: how long they are changes nothing.
-    lengths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
-    inverse_condition, info = lapack.dtrcon(triangle / lengths)
+    inverse_condition, info = lapack.dtrcon(triangle / _column_lengths(triangle))
     if info != 0 or not inverse_condition > LEAST_CONDITION:
         return None
-    return np.asarray(triangle)
+    return np.asfortranarray(triangle)
+
+
+def _orthonormalised(basis: Array, across: Array, wanted: Array) -> tuple[Array, Array, Array]:
+    """Return an orthonormal basis of images, its triangle, and what is wanted of it."""
+    along = solve_triangular(across, wanted, trans="T", check_finite=False)
+    return np.asfortranarray(basis), np.eye(basis.shape[1], order="F"), along
+
+
+def _column_lengths(triangle: Array) -> Array:
+    return np.asarray(np.sqrt(np.einsum("ij,ij->j", triangle, triangle)))
 
 
 def _clearly_independent(triangle: Array) -> bool:
     """Tell whether each of the columns whose R of Q R this is differs from those before it."""
-    lengths = np.sqrt(np.einsum("ij,ij->j", triangle, triangle))
-    return bool(np.all(np.abs(np.diagonal(triangle)) > CLEARLY_INDEPENDENT * lengths))
+    own = np.abs(np.diagonal(triangle))
+    return bool(np.all(own > CLEARLY_INDEPENDENT * _column_lengths(triangle)))
 
 
 def _orthonormal(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from momentc.moments.features import TILE
 from momentc.moments.multi_index import product_plan
 from momentc.reduction.barycentre_pieces import (
     MOST_FEATURES,
@@ -16,7 +17,6 @@ from momentc.reduction.barycentre_pieces import (
     pieces_wanted,
     thin_by_pieces,
 )
-from momentc.reduction.box import TILE
 from momentc.reduction.compiled_apart import remove_points_address
 from momentc.tolerances import pivot_tolerance
 from tests import oracle

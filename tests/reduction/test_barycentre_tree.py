@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from momentc.moments.features import TILE
 from momentc.moments.multi_index import product_plan
 from momentc.reduction.barycentre_tree import shrink_by_barycentres
-from momentc.reduction.box import TILE
 from momentc.reduction.compiled_apart import remove_points_address
 from momentc.tolerances import pivot_tolerance
 from tests import oracle
