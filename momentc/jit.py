@@ -7,9 +7,44 @@ instructions, and take a tenth of the first run. No reordering of sums ("fastmat
 gives the same bytes.
 """
 
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numba as nb
+from numba.core import event
 
-__all__ = ["kernel"]
+from momentc.compiled_code import discard_outdated_code
 
-kernel = nb.njit(cache=True, nogil=True, error_model="numpy")
-"""Compile a function that works on arrays."""
+__all__ = ["Announcement", "kernel"]
+
+_compile = nb.njit(cache=True, nogil=True, error_model="numpy")
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function that works on arrays."""
+    compiled: Any = _compile(function)
+    discard_outdated_code(Path(compiled.stats.cache_path))
+    return compiled
+
+
+class Announcement(event.Listener):
+    """Logs once in a process that it compiles: nothing else would explain the wait."""
+
+    def __init__(self) -> None:
+        self._is_made = False
+
+    def on_start(self, event: Any) -> None:
+        """Say it, unless another package compiles."""
+        if not self._is_made and event.data["dispatcher"].__module__.startswith("momentc."):
+            self._is_made = True
+            logging.getLogger(__name__).info(
+                "compiling for this machine: seconds to half a minute, once"
+            )
+
+    def on_end(self, event: Any) -> None:
+        """Nothing is to be said at the end."""
+
+
+event.register("numba:compile", Announcement())

@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "momentc"
 LEAVES = frozenset(
     {
         "cells",
+        "compiled_code",
         "cpus",
         "errors",
         "groups",

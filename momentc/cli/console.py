@@ -13,12 +13,11 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 
 from momentc.cli.cell_progress import CellProgress, LineCells, QuietCells, RichCells
-from momentc.cli.environment import has_compiled_code
 from momentc.cli.guard import BEGAN, VERBOSE
 from momentc.cli.progress import LineProgress, NoProgress, Progress, RichProgress
 from momentc.cli.signals import Terminated
@@ -26,6 +25,9 @@ from momentc.cli.text import one_line
 from momentc.errors import OutputError
 
 __all__ = ["Console", "Table"]
+
+# The logger of momentc.jit, which is not imported here: it loads numba.
+COMPILING = "momentc.jit"
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]  # title, head, rows
 
@@ -67,7 +69,7 @@ class Console:
         if not self._wants_progress:
             return NoProgress()
         if _is_capable(sys.stderr):
-            self._note_first_run()
+            _show_compiling()
             return RichProgress()
         return LineProgress(sys.stderr)
 
@@ -84,7 +86,7 @@ class Console:
         if self._wants_progress:
             progress = LineCells(sys.stderr)
             if _is_capable(sys.stderr):
-                self._note_first_run()
+                _show_compiling()
                 progress = RichCells()
         try:
             with progress:
@@ -93,10 +95,6 @@ class Console:
             if kept:
                 self.note("the finished cells are kept; the same command goes on from there")
             raise
-
-    def _note_first_run(self) -> None:
-        if not has_compiled_code():
-            self.note("the first run compiles for this machine: about half a minute, once")
 
     def note(self, sentence: str) -> None:
         """Say something that the user should know, unless told to be quiet."""
@@ -143,10 +141,24 @@ class Console:
 def _show_library_warnings(*, quiet: bool) -> None:
     """Say on stderr what the library logs, such as a leftover of a killed run that it removed."""
     logger = logging.getLogger("momentc")
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _ErrorStream()
     handler.setFormatter(logging.Formatter("momentc: note: %(message)s"))
     logger.handlers = [handler]  # one, also after many runs in one process
     logger.setLevel(logging.ERROR if quiet else logging.WARNING)
+    logging.getLogger(COMPILING).setLevel(logging.NOTSET)
+
+
+def _show_compiling() -> None:
+    """Say as well that kernels are compiled, to who sits at the terminal and waits."""
+    logging.getLogger(COMPILING).setLevel(logging.INFO)
+
+
+class _ErrorStream(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is at the time: bars put one of their own in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def _is_capable(stream: Any) -> bool:

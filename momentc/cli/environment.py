@@ -9,6 +9,7 @@ import stat
 import tempfile
 from pathlib import Path
 
+from momentc.compiled_code import PACKAGE, has_current_code
 from momentc.cpus import THREAD_VARIABLES, available_cpus, available_threads
 from momentc.errors import UsageError
 
@@ -20,8 +21,6 @@ __all__ = [
     "prepare_compiler_cache",
     "prepare_threads",
 ]
-
-PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def prepare(threads: int) -> int:
@@ -91,10 +90,9 @@ def prepare_compiler_cache() -> None:
 
 
 def has_compiled_code() -> bool:
-    """Whether numba has compiled for this installation before; its index files are ``.nbi``."""
+    """Whether numba has compiled this version for this installation before."""
     cache = os.environ.get("NUMBA_CACHE_DIR")
-    places = [Path(cache)] if cache else [PACKAGE, *_user_caches()]
-    return any(next(place.rglob("*.nbi"), None) for place in places)
+    return has_current_code([Path(cache)] if cache else [PACKAGE, *_user_caches()])
 
 
 def compile_on_first_run(threads: int) -> None:

@@ -1,15 +1,20 @@
 """The small parts of the command line, each by itself."""
 
 import io
+import logging
 import math
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from momentc import cpus, kernels
 from momentc.cli import environment
+from momentc.cli.console import Console
+from momentc.cli.guard import BEGAN
 from momentc.cli.progress import LineProgress, Pace
 from momentc.cli.text import (
     format_bytes,
@@ -18,6 +23,7 @@ from momentc.cli.text import (
     parse_part,
     parse_size,
 )
+from momentc.compiled_code import discard_outdated_code
 from momentc.errors import UsageError
 from momentc.files.bench import bench
 from momentc.files.plan import count_moments
@@ -160,7 +166,31 @@ def test_compiled_code_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert not environment.has_compiled_code()
     (tmp_path / "reduction_1").mkdir()
     (tmp_path / "reduction_1" / "kernel.nbi").touch()
+    assert not environment.has_compiled_code(), "of another version, or of another package"
+    discard_outdated_code(tmp_path / "reduction_1")
+    (tmp_path / "reduction_1" / "kernel.nbi").touch()
     assert environment.has_compiled_code()
+
+
+@pytest.mark.parametrize(
+    ("options", "capable", "said"),
+    [
+        ({}, True, "momentc: note: compiling\n"),
+        ({}, False, ""),
+        ({"no_progress": True}, True, ""),
+        ({"quiet": True}, True, ""),
+    ],
+)
+def test_who_is_told_that_it_compiles(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    options: dict[str, bool], capable: bool, said: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("momentc.cli.console._is_capable", lambda _: capable)
+    context: Any = SimpleNamespace(meta={BEGAN: 0.0})
+    for _ in range(2):
+        Console(context, **options).progress()
+        logging.getLogger("momentc.jit").info("compiling")
+        assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(
