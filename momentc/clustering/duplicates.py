@@ -1,8 +1,10 @@
 """Equal rows are one object: their weights add up.
 
-The rows are hashed, dealt into buckets by the top bits of the hash, and each bucket finds its equal
-rows in a table of its own. A bucket's table stays in the cache, which one table for all rows does
-not (a miss a row was most of the time), and threads can share the buckets.
+The rows are hashed. Most data have no equal rows, or few: a bit for each hash, in a field of many
+times as many bits as rows, tells which rows can have an equal one at all. These are dealt into
+buckets by the top bits of the hash, and each bucket finds its equal rows in a table of its own. A
+bucket's table stays in the cache, which one table for all rows does not (a miss a row was most of
+the time), and threads can share the buckets.
 """
 
 from typing import Final
@@ -18,6 +20,12 @@ __all__ = ["merge_duplicates"]
 
 # Rows of a bucket, about: its table of 2 to 4 times as many slots fits the second-level cache.
 BUCKET_ROWS: Final = 8192
+
+# Bits a row, at least: one row in 16 or fewer then has the bit of another by chance.
+BITS: Final = 16
+
+# Where more of the rows than this find their bit taken, many are equal, and all are looked into.
+MOST_SHARED: Final = 0.125
 
 # Rows hashed in one task.
 HASHED_ROWS: Final = 65536
@@ -40,6 +48,43 @@ def _hash_rows(points, hashes):  # type: ignore[no-untyped-def]
             state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             state ^= state >> np.uint64(31)
         hashes[i] = state
+
+
+@kernel
+def _rows_that_share_a_bit(hashes, n_words):  # type: ignore[no-untyped-def]
+    """Return, ascending, rows among which are all whose hash has the low bits of another's.
+
+    ``n_words`` is a power of two: words of 64 bits, one for each value of the low bits. These rows
+    and no others, unless they are so many that it is quicker to return all.
+    """
+    n = hashes.shape[0]
+    seen = np.empty(n_words, np.uint64)
+    shared = np.empty(n_words, np.uint64)
+    for word in range(n_words):
+        seen[word] = 0
+        shared[word] = 0
+    mask = np.uint64(n_words - 1)
+    most = np.uint64(MOST_SHARED * n)
+    n_shared = np.uint64(0)
+    for i in range(n):
+        word = (hashes[i] >> np.uint64(6)) & mask
+        place = hashes[i] & np.uint64(63)
+        bit = np.uint64(1) << place
+        n_shared += seen[word] >> place & np.uint64(1)
+        shared[word] |= seen[word] & bit
+        seen[word] |= bit
+        if n_shared > most:
+            break
+    are_all = n_shared > most
+    # With each row that found its bit taken there is at most one more, which took it.
+    rows = np.empty(n if are_all else np.int64(2 * n_shared), np.int64)
+    n_rows = 0
+    for i in range(n if rows.shape[0] > 0 else 0):
+        word = (hashes[i] >> np.uint64(6)) & mask
+        if are_all or shared[word] >> (hashes[i] & np.uint64(63)) & np.uint64(1):
+            rows[n_rows] = i
+            n_rows += 1
+    return rows[:n_rows]
 
 
 @kernel
@@ -109,17 +154,20 @@ def merge_duplicates(
         _hash_rows(points[first:last], hashes[first:last])
 
     run_in_parts(hash_rows, n, HASHED_ROWS, map_function)
-    n_bits = max(1, (n // BUCKET_ROWS).bit_length())
-    rows, edges = deal((hashes >> np.uint64(64 - n_bits)).astype(np.int64), 2**n_bits)
-    first = np.empty(n, dtype=np.int64)
+    rows = _rows_that_share_a_bit(hashes, 2 ** (n * BITS // 64).bit_length())
+    n_bits = max(1, (len(rows) // BUCKET_ROWS).bit_length())
+    order, edges = deal((hashes[rows] >> np.uint64(64 - n_bits)).astype(np.int64), 2**n_bits)
+    by_bucket = rows[order]
+    first = np.arange(n)
 
     def look_into(first_bucket: int, last_bucket: int) -> None:
         for bucket in range(first_bucket, last_bucket):
-            _first_equal_rows(points, hashes, rows[edges[bucket] : edges[bucket + 1]], first)
+            own = by_bucket[edges[bucket] : edges[bucket + 1]]
+            _first_equal_rows(points, hashes, own, first)
 
     run_in_parts(look_into, len(edges) - 1, TASK_BUCKETS, map_function)
+    if np.array_equal(first[rows], rows):
+        return first, weights
     distinct = np.flatnonzero(first == np.arange(n))
-    if len(distinct) == n:
-        return distinct, weights
     total: NDArray[np.float64] = np.bincount(first, weights).astype(np.float64, copy=False)
     return distinct, total[distinct]

@@ -94,3 +94,22 @@ def test_many_rows_are_the_same_on_threads() -> None:
         threaded = merge_duplicates(points, weights, pool.map)
     assert np.array_equal(threaded[0], rows)
     assert np.array_equal(threaded[1], merged)
+
+
+@pytest.mark.parametrize("n_equal", [0, 1, 40, 6000])
+@pytest.mark.parametrize("n", [300, 20_000])
+def test_few_equal_rows_among_many(n: int, n_equal: int) -> None:
+    """Rows that share a bit by chance are looked into, and differ; beyond some share all are."""
+    rng = np.random.default_rng(n_equal)
+    points = rng.normal(size=(n, 2))
+    points[rng.integers(n, size=n // 100)] = 0.0
+    later, earlier = rng.integers(n, size=(2, n_equal))
+    points[later] = -points[earlier] + 0.0
+    points[earlier] = -points[earlier]
+    weights = rng.uniform(size=n)
+    rows, merged = merge_duplicates(points, weights)
+    expected = plain(points, weights)
+    assert rows.tolist() == [first for first, _ in expected.values()]
+    exact = np.array([float(total) for _, total in expected.values()])
+    assert merged == pytest.approx(exact, rel=1e-13, abs=0.0)
+    assert len(rows) < n
