@@ -114,8 +114,7 @@ def split_order(columns, depth, sides, cuts):  # type: ignore[no-untyped-def]
     return order
 
 
-@kernel
-def deal(cells, n_cells):  # type: ignore[no-untyped-def]
+def deal(cells: NDArray[np.int64], n_cells: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the points cell by cell, in their order in each, and the edges of the cells.
 
     Parameters
@@ -129,21 +128,25 @@ def deal(cells, n_cells):  # type: ignore[no-untyped-def]
     order : (n,) int64 ndarray
     edges : (n_cells + 1,) int64 ndarray
     """
-    n = cells.shape[0]
-    edges = np.empty(n_cells + 1, np.int64)
+    # Made by numpy, not in the kernel: see pages in docs/performance.md.
+    order = np.empty(len(cells), dtype=np.int64)
+    edges = np.zeros(n_cells + 1, dtype=np.int64)
+    _deal(cells, order, edges)
+    return order, edges
+
+
+@kernel
+def _deal(cells, order, edges):  # type: ignore[no-untyped-def]
+    n_cells = edges.shape[0] - 1
     place = np.empty(n_cells, np.int64)
-    for cell in range(n_cells + 1):
-        edges[cell] = 0
-    for i in range(n):
+    for i in range(cells.shape[0]):
         edges[cells[i] + 1] += 1
     for past in range(n_cells):
         edges[past + 1] += edges[past]
         place[past] = edges[past]
-    order = np.empty(n, np.int64)
-    for i in range(n):
+    for i in range(cells.shape[0]):
         order[place[cells[i]]] = i
         place[cells[i]] += 1
-    return order, edges
 
 
 @kernel

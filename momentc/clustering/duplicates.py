@@ -51,19 +51,15 @@ def _hash_rows(points, hashes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _rows_that_share_a_bit(hashes, n_words):  # type: ignore[no-untyped-def]
+def _rows_that_share_a_bit(hashes, seen, shared):  # type: ignore[no-untyped-def]
     """Return, ascending, rows among which are all whose hash has the low bits of another's.
 
-    ``n_words`` is a power of two: words of 64 bits, one for each value of the low bits. These rows
-    and no others, unless they are so many that it is quicker to return all.
+    ``seen`` and ``shared`` are 0 at first, a power of two of words of 64 bits: one bit for each
+    value of the low bits. These rows and no others, unless they are so many that it is quicker to
+    return all.
     """
     n = hashes.shape[0]
-    seen = np.empty(n_words, np.uint64)
-    shared = np.empty(n_words, np.uint64)
-    for word in range(n_words):
-        seen[word] = 0
-        shared[word] = 0
-    mask = np.uint64(n_words - 1)
+    mask = np.uint64(seen.shape[0] - 1)
     most = np.uint64(MOST_SHARED * n)
     n_shared = np.uint64(0)
     for i in range(n):
@@ -154,7 +150,9 @@ def merge_duplicates(
         _hash_rows(points[first:last], hashes[first:last])
 
     run_in_parts(hash_rows, n, HASHED_ROWS, map_function)
-    rows = _rows_that_share_a_bit(hashes, 2 ** (n * BITS // 64).bit_length())
+    rows = _rows_that_share_a_bit(
+        hashes, *np.zeros((2, 2 ** (n * BITS // 64).bit_length()), dtype=np.uint64)
+    )
     n_bits = max(1, (len(rows) // BUCKET_ROWS).bit_length())
     order, edges = deal((hashes[rows] >> np.uint64(64 - n_bits)).astype(np.int64), 2**n_bits)
     by_bucket = rows[order]
