@@ -1,8 +1,8 @@
 """Cells: a recursive median split of the points along the widest side.
 
-Cells serve where compact pieces of about equal count are wanted: the coarse level of k-means, the
-pieces of a group of very many points, and the order in which the barycentre tree takes its points.
-In k-means they bound the cost, which grows as points x centroids, and the extent that its float32
+Cells serve where compact pieces of about equal count are wanted: the leaves of k-means, the pieces
+of a group of very many points, and the order in which the barycentre tree takes its points. In
+k-means they bound the cost, which grows as points x centroids, and the extent that its float32
 arithmetic must resolve. They are not the groups that are reduced: groups cut by count alone
 straddle the gaps of clustered data (measured: up to ten times the error of k-means groups on image
 pixels).
@@ -18,7 +18,6 @@ __all__ = [
     "cell_cuts",
     "cell_edges",
     "deal",
-    "sampled_cells",
     "side_of_cuts",
     "split_order",
 ]
@@ -209,24 +208,3 @@ def cell_cuts(
     cuts = np.zeros(2**depth)
     order = split_order(columns, depth, sides, cuts)
     return order, cell_edges(columns.shape[1], depth), sides, cuts
-
-
-def sampled_cells(
-    columns: NDArray[np.float64], sample: NDArray[np.float64], depth: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the points cell by cell, as :func:`deal`, with cells cut by the medians of a sample.
-
-    Parameters
-    ----------
-    columns : (m, n) float64 ndarray
-        C-contiguous: the points, column by column.
-    sample : (m, n_sample) float64 ndarray
-        Some of them, likewise; n_sample >= 2 ** depth.
-    depth : int
-        Levels of splits; the number of cells is ``2 ** depth``.
-    """
-    _, _, sides, cuts = cell_cuts(sample, depth)
-    cell_of = np.empty(columns.shape[1], dtype=np.int64)
-    side_of_cuts(columns, 0, len(cell_of), depth, sides, cuts, cell_of)
-    order, edges = deal(cell_of, 2**depth)
-    return order, edges

@@ -1,6 +1,6 @@
 """Plain k-means over all points: the clusters of the baselines that momentc is measured against.
 
-The reductions use ``kmeans`` instead, whose cells keep the cost linear. Here every point is
+The reductions use ``kmeans`` instead, whose leaves keep the cost linear. Here every point is
 compared with every centroid, as faiss does it and as the paper's method asks for. On a line the
 same Lloyd steps are done by sorting, in float64 and exactly: float32 distances cannot tell
 clusters apart that are much narrower than a thousandth of the extent.

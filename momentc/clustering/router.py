@@ -13,14 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.cells import cell_cuts
-from momentc.clustering.kmeans import Centroids
+from momentc.clustering.lloyd import find_centroids
 from momentc.indexing import U
 from momentc.jit import kernel
+from momentc.map_function import MapFunction, run_in_parts
 
 __all__ = ["CellRouter", "fit_router"]
 
-# Centroids of a leaf, about: more find a slightly nearer one and cost as much more.
+# Centroids of a leaf, about: more find a slightly nearer one and cost as much more for every row.
 LEAF_CELLS: Final = 16
+
+# Points that are assigned in one task.
+ASSIGN_POINTS: Final = 32768
 
 
 @kernel
@@ -80,15 +84,24 @@ class CellRouter:
         """Number of cells."""
         return len(self.centroids)
 
-    def assign(self, points: NDArray[np.float64]) -> NDArray[np.int64]:
+    def assign(
+        self, points: NDArray[np.float64], map_function: MapFunction = map
+    ) -> NDArray[np.int64]:
         """Return the cell of each point, (n,); points (n, m) in the coordinates of the sample."""
         cells = np.empty(len(points), dtype=np.int64)
         columns = np.ascontiguousarray(self.centroids.T)
-        _assign(points, self.depth, self.sides, self.cuts, self.firsts, columns, cells)
+        tree = self.depth, self.sides, self.cuts, self.firsts, columns
+
+        def run(first: int, last: int) -> None:
+            _assign(points[first:last], *tree, cells[first:last])
+
+        run_in_parts(run, len(points), ASSIGN_POINTS, map_function)
         return cells
 
 
-def fit_router(sample: NDArray[np.float64], n_cells: int, seed: int) -> CellRouter:
+def fit_router(
+    sample: NDArray[np.float64], n_cells: int, seed: int, leaf_cells: int = LEAF_CELLS
+) -> CellRouter:
     """Find about ``n_cells`` cells on a sample.
 
     Parameters
@@ -98,13 +111,15 @@ def fit_router(sample: NDArray[np.float64], n_cells: int, seed: int) -> CellRout
     n_cells : int
         As many are found, but for rounding in the leaves and as far as there are points.
     seed : int
+    leaf_cells : int
+        Cells of a leaf at most, about.
     """
     n, m = sample.shape
     if m == 0 or n_cells <= 1:
         nowhere = np.zeros(1, dtype=np.int64)
         mean = sample.mean(axis=0, keepdims=True)
         return CellRouter(0, nowhere, np.zeros(1), np.array([0, 1], dtype=np.int64), mean)
-    depth = max(0, math.ceil(math.log2(n_cells / LEAF_CELLS)))
+    depth = max(0, math.ceil(math.log2(n_cells / leaf_cells)))
     order, edges, sides, cuts = cell_cuts(np.ascontiguousarray(sample.T), depth)
     seeds = np.random.SeedSequence(seed).generate_state(len(edges) - 1, dtype=np.uint32).tolist()
     centroids = []
@@ -114,7 +129,7 @@ def fit_router(sample: NDArray[np.float64], n_cells: int, seed: int) -> CellRout
             # No point of the sample lies here: its cell is wherever the first such row is.
             centroids.append(sample[:1])
             continue
-        size = max(1.0, n / n_cells)
-        centroids.append(Centroids(inside, np.arange(len(inside)), size, seeds[leaf] >> 1).places())
+        n_here = max(1, round(len(inside) / max(1.0, n / n_cells)))
+        centroids.append(find_centroids(inside, n_here, seeds[leaf] >> 1))
     firsts = np.concatenate([[0], np.cumsum([len(part) for part in centroids])]).astype(np.int64)
     return CellRouter(depth, sides, cuts, firsts, np.ascontiguousarray(np.concatenate(centroids)))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from momentc.cells import cell_cuts, cell_edges, sampled_cells
+from momentc.cells import cell_cuts, cell_edges, deal, side_of_cuts
 from tests.strategies import weighted_sets
 
 Array = NDArray[np.float64]
@@ -53,6 +53,16 @@ def test_sorted_reversed_and_equal_values() -> None:
 def test_fewer_points_than_cells(depth: int) -> None:
     order = cell_cuts(np.random.default_rng(0).normal(size=(2, 3)), depth)[0]
     assert sorted(order.tolist()) == [0, 1, 2]
+
+
+def sampled_cells(
+    columns: Array, sample: Array, depth: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the points cell by cell, and the edges of the cells, which a sample's medians cut."""
+    _, _, sides, cuts = cell_cuts(np.ascontiguousarray(sample), depth)
+    cell_of = np.empty(columns.shape[1], dtype=np.int64)
+    side_of_cuts(columns, 0, len(cell_of), depth, sides, cuts, cell_of)
+    return deal(cell_of, 2**depth)
 
 
 @given(
