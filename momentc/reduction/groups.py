@@ -259,15 +259,18 @@ def _run_kernels(
     how = *features, remove_at, pivot_tolerance(plan.n_moments)
     space = _work_space(plan.n_moments)
     sizes = groups.sizes[first:last]
-    # Called for each group from here: they are few, and their kernel is compiled only if one comes.
-    base = groups.offsets[first]
-    for group in np.flatnonzero(pieces_wanted(plan.n_moments, sizes, groups.keep[first:last])):
-        start, end = groups.offsets[first + group : first + group + 2]
-        own = groups.members[start:end]
-        thin_by_pieces(points, own, reduced[start - base : end - base], *how, *space)
-    if (sizes > TREE_FROM * plan.n_moments).any():
+    largest = int(sizes.max())
+    if largest > TREE_FROM * plan.n_moments:
+        keep = groups.keep[first:last]
+        # Called for each group from here: they are few, and their kernel is compiled only if one
+        # comes.
+        base = groups.offsets[first]
+        for group in np.flatnonzero(pieces_wanted(plan.n_moments, sizes, keep)):
+            start, end = groups.offsets[first + group : first + group + 2]
+            own = groups.members[start:end]
+            thin_by_pieces(points, own, reduced[start - base : end - base], *how, *space)
         _shrink_range(points, reduced, *which, *how, *space)
-    largest = int(sizes[sizes > groups.keep[first:last]].max(initial=0))
+        largest = int(sizes[sizes > keep].max(initial=0))
     _reduce_range(points, reduced, *which, *how, largest, *space)
     n_removed, n_missed = _accept_range(
         points, weights, reduced, groups.members, groups.offsets, first, last, *features,
