@@ -269,7 +269,7 @@ class FrameFit:
         frame = self.frame()
         if frame.rank <= 1:
             return
-        gram = _CentredGram(frame)
+        gram = _CentredGram(frame, self.n_rows)
         yield gram
         if gram.clearly_independent():
             return
@@ -300,26 +300,44 @@ class FrameFit:
 
 
 class _CentredGram:
-    """Sums of squares and products of the columns about their unweighted mean."""
+    """Sums of squares and products of the columns about their unweighted mean.
 
-    def __init__(self, frame: Frame) -> None:
+    More rows only add to this matrix, and no entry of its diagonal ends above the number of all
+    rows: so some rows may settle for all that no column depends on others.
+    """
+
+    def __init__(self, frame: Frame, n_rows: int) -> None:
         self._frame = frame
+        self._n_rows = n_rows
         self._n = 0
         self._sum = np.zeros(frame.rank)
         self._products = np.zeros((frame.rank, frame.rank))
+        self._look_at = GRAM_ROWS
+        self._is_settled = False
 
     def __call__(self, points: NDArray[np.float64]) -> None:
         ones = np.ones(min(len(points), GRAM_ROWS))
         for start in range(0, len(points), GRAM_ROWS):
+            if self._is_settled:
+                return
             local = self._frame.apply(points[start : start + GRAM_ROWS])
             self._n += len(local)
             # As a product: numpy's sum over the rows of a narrow array is several times slower.
             self._sum += ones[: len(local)] @ local
             self._products += local.T @ local
+            if self._n >= self._look_at:
+                least = np.linalg.eigvalsh(self._gram())[0]
+                self._is_settled = bool(least > CLEARLY_INDEPENDENT * self._n_rows)
+                self._look_at = 2 * self._n
+
+    def _gram(self) -> NDArray[np.float64]:
+        return np.asarray(self._products - np.outer(self._sum, self._sum) / self._n)
 
     def clearly_independent(self) -> bool:
         """Tell whether no column is near the span of the others and the constant."""
-        gram = self._products - np.outer(self._sum, self._sum) / self._n
+        if self._is_settled:
+            return True
+        gram = self._gram()
         diagonal = np.diag(gram)
         if not np.all(diagonal > 0.0):
             return False

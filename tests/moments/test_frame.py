@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from momentc.errors import InputError
-from momentc.moments.frame import Extent, Frame, FrameFit, extent_of, fit_frame
+from momentc.moments.frame import (
+    GRAM_ROWS,
+    Extent,
+    Frame,
+    FrameFit,
+    _CentredGram,
+    extent_of,
+    fit_frame,
+)
 from tests import oracle
 from tests.strategies import divisions, weighted_sets
 
@@ -142,6 +150,31 @@ def test_one_row_that_breaks_a_dependence_is_enough() -> None:
     assert fit_frame(points, np.ones(10_000)).rank == 1
     points[7_654, 1] += 1e-9
     assert fit_frame(points, np.ones(10_000)).rank == 2
+
+
+def test_some_rows_settle_that_columns_are_independent() -> None:
+    """Not where the others are so many that their own dependence could hide it."""
+    points = np.random.default_rng(9).uniform(-1.0, 1.0, (3 * GRAM_ROWS, 3))
+    frame = fit_frame(points, np.ones(len(points)))
+    local = frame.apply(points)
+    for n_rows, settled in ((len(points), True), (10**9, False)):
+        gram = _CentredGram(frame, n_rows)
+        gram(points)
+        used = local[:GRAM_ROWS] if settled else local
+        scatter = np.cov(used, rowvar=False, bias=True) * len(used)
+        assert gram._gram() == pytest.approx(scatter, rel=1e-9, abs=1e-9 * len(used))
+        assert gram.clearly_independent()
+
+
+@pytest.mark.parametrize("n_independent", [0, 1, GRAM_ROWS])
+def test_rows_that_hide_a_dependence_or_break_it(n_independent: int) -> None:
+    """Whoever comes first, and however large the rest."""
+    rng = np.random.default_rng(10)
+    x = 1e6 * rng.uniform(-1.0, 1.0, 4 * GRAM_ROWS)
+    points = np.column_stack([x, x])
+    points[:n_independent] = rng.uniform(-1.0, 1.0, (n_independent, 2))
+    for order in (points, points[::-1]):
+        assert fit_frame(order, np.ones(len(points))).rank == (2 if n_independent else 1)
 
 
 def test_the_weights_do_not_decide_the_rank() -> None:
