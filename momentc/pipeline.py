@@ -112,7 +112,7 @@ def compress_points(
         if copied:
             rows, merged = np.arange(len(points)), scaled
         check_request(options.k, options.target, len(rows), frame.rank)
-        everything = frame.apply(points)
+        everything = frame.apply(points, map_function)
         local = everything[rows] if len(rows) < len(points) else everything
         if len(rows) <= options.target:
             kept, kept_weights, order = np.arange(len(rows)), merged, options.k

@@ -20,6 +20,7 @@ from scipy.linalg import qr, solve_triangular
 
 from momentc.errors import InputError
 from momentc.jit import kernel
+from momentc.map_function import MapFunction, run_in_parts
 from momentc.tolerances import EPS, dependence_tolerance
 
 __all__ = ["Extent", "Frame", "FrameFit", "extent_of", "fit_frame", "widened", "with_every_column"]
@@ -30,6 +31,9 @@ CLEARLY_INDEPENDENT = 1e-5
 
 # Rows whose products are summed together: they stay in the cache.
 GRAM_ROWS = 8192
+
+# Rows that are mapped in one task.
+APPLY_ROWS = 65536
 
 # Rows in one block of the sequential QR factorisation.
 QR_ROWS = 65536
@@ -63,11 +67,18 @@ class Frame:
         """Affine rank of the points, the number of columns that are kept."""
         return len(self.columns)
 
-    def apply(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    def apply(
+        self, points: NDArray[np.float64], map_function: MapFunction = map
+    ) -> NDArray[np.float64]:
         """Return the kept columns in the frame, shape (n_points, rank), C-contiguous."""
         # Made by numpy, not in the kernel: see pages in docs/performance.md.
         out = np.empty((len(points), self.rank))
-        _apply(points, self.columns, self.center[self.columns], self.scale[self.columns], out)
+        center, scale = self.center[self.columns], self.scale[self.columns]
+
+        def run(first: int, last: int) -> None:
+            _apply(points[first:last], self.columns, center, scale, out[first:last])
+
+        run_in_parts(run, len(points), APPLY_ROWS, map_function)
         return out
 
 
