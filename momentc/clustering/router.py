@@ -28,9 +28,9 @@ ASSIGN_POINTS: Final = 32768
 
 
 @kernel
-def _assign(points, depth, sides, cuts, firsts, columns, cells):  # type: ignore[no-untyped-def]
+def _assign(points, depth, sides, cuts, firsts, columns, distances, cells):  # type: ignore[no-untyped-def]
+    """Fill in the cells of points; ``distances`` is work space for the centroids of a leaf."""
     n, m = points.shape
-    distances = np.empty(np.diff(firsts).max())
     for i in range(U(n)):
         node = np.int64(0)
         for _ in range(depth):
@@ -91,9 +91,10 @@ class CellRouter:
         cells = np.empty(len(points), dtype=np.int64)
         columns = np.ascontiguousarray(self.centroids.T)
         tree = self.depth, self.sides, self.cuts, self.firsts, columns
+        most = int(np.diff(self.firsts).max())
 
         def run(first: int, last: int) -> None:
-            _assign(points[first:last], *tree, cells[first:last])
+            _assign(points[first:last], *tree, np.empty(most), cells[first:last])
 
         run_in_parts(run, len(points), ASSIGN_POINTS, map_function)
         return cells
