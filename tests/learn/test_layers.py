@@ -1,8 +1,10 @@
 """Layers: the network computes the same, and trains as its original (Theorem 5)."""
 
 import copy
+import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -143,17 +145,25 @@ def test_folded_weights_train_another_way() -> None:
 
 @pytest.mark.parametrize("name", ["sgd", "decay"])
 def test_training_follows_more_closely_with_k(name: str) -> None:
-    """Theorem 5: the trained outputs differ by the error of order k + 1, from the first step."""
+    """Theorem 5: the trained outputs differ by the error of order k + 1, from the first step.
+
+    The means of six seeds: a single one is off by a factor of 1.4.
+    """
     model = network()
     original = train(copy.deepcopy(model), OPTIMIZERS[name], 5)
     gaps = []
     for k in (1, 3, 5):
-        small = compress_layer(model, "0", k, 300, mode="dynamic", effort="low").module
-        followed = train(small, OPTIMIZERS[name], 5)
-        gaps.append([apart(a, b) for a, b in zip(followed, original, strict=True)])
+        logs = []
+        for seed in range(6):
+            small = compress_layer(
+                model, "0", k, 300, mode="dynamic", effort="low", random_state=seed
+            ).module
+            followed = train(small, OPTIMIZERS[name], 5)
+            logs.append([math.log(apart(a, b)) for a, b in zip(followed, original, strict=True)])
+        gaps.append(np.exp(np.mean(logs, axis=0)))
     for step in (0, 4):
-        assert gaps[1][step] < 0.5 * gaps[0][step]
-        assert gaps[2][step] < 0.5 * gaps[1][step]
+        assert gaps[1][step] < 0.3 * gaps[0][step]
+        assert gaps[2][step] < 0.65 * gaps[1][step]
 
 
 def test_adam_follows_better_than_a_random_part() -> None:
