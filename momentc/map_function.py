@@ -21,6 +21,9 @@ def run_in_parts(
     run: Callable[[int, int], None], n_items: int, part: int, map_function: MapFunction
 ) -> None:
     """Call ``run(first, last)`` for all of ``n_items``, ``part`` of them at a time."""
+    if 0 < n_items <= part:
+        run(0, n_items)  # starts no thread
+        return
 
     def from_first(first: int) -> None:
         run(first, min(n_items, first + part))
