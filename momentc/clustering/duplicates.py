@@ -72,10 +72,12 @@ def _rows_that_share_a_bit(hashes, seen, shared):  # type: ignore[no-untyped-def
         if n_shared > most:
             break
     are_all = n_shared > most
+    if n_shared == 0:
+        return np.empty(0, np.int64)
     # With each row that found its bit taken there is at most one more, which took it.
     rows = np.empty(n if are_all else np.int64(2 * n_shared), np.int64)
     n_rows = 0
-    for i in range(n if rows.shape[0] > 0 else 0):
+    for i in range(n):
         word = (hashes[i] >> np.uint64(6)) & mask
         if are_all or shared[word] >> (hashes[i] & np.uint64(63)) & np.uint64(1):
             rows[n_rows] = i
@@ -142,8 +144,6 @@ def merge_duplicates(
     """
     points = np.ascontiguousarray(points)
     n = len(points)
-    if n <= BUCKET_ROWS:
-        map_function = map
     hashes = np.empty(n, dtype=np.uint64)
 
     def hash_rows(first: int, last: int) -> None:

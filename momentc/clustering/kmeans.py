@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.cells import deal
-from momentc.clustering.lloyd import LEAST_TRAINING, TRAINING_POINTS
+from momentc.clustering.lloyd import worth_training
 from momentc.clustering.router import fit_router
 from momentc.groups import Groups
 from momentc.map_function import MapFunction
@@ -16,9 +16,6 @@ __all__ = ["kmeans_groups"]
 # Centroids of a leaf, about: faiss is called once for each, and each point is compared with as
 # many. More of them make the groups no more compact.
 LEAF_GROUPS: Final = 48
-
-# Points below which all is done before another thread has started (about 2 ms).
-WORTH_THREADS: Final = 8192
 
 
 def kmeans_groups(
@@ -49,11 +46,9 @@ def kmeans_groups(
         Positions into ``points``; empty clusters are left out.
     """
     n = len(points)
-    if n < WORTH_THREADS:
-        map_function = map
     generator = np.random.default_rng(seed)
     n_groups = max(1, round(n / group_size))
-    n_sample = max(LEAST_TRAINING, TRAINING_POINTS * n_groups)
+    n_sample = worth_training(n_groups)
     # Drawn, not every so many: rows that repeat, like those of an image, must not resonate.
     sample = points[generator.integers(n, size=n_sample)] if n_sample < n else points
     router = fit_router(sample, n_groups, int(generator.integers(2**31)), LEAF_GROUPS)

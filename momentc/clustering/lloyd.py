@@ -7,13 +7,18 @@ from numpy.typing import NDArray
 
 from momentc.clustering.faiss_settings import faiss_by_products
 
-__all__ = ["find_centroids"]
+__all__ = ["find_centroids", "worth_training"]
 
 # Lloyd steps and training points a centroid. The groups need not be a converged k-means, only
 # compact: more steps made no difference to the error beyond its noise.
 LLOYD_STEPS: Final = 3
 TRAINING_POINTS: Final = 16
 LEAST_TRAINING: Final = 512
+
+
+def worth_training(n_clusters: int) -> int:
+    """Return how many points a training is worth."""
+    return max(LEAST_TRAINING, TRAINING_POINTS * n_clusters)
 
 
 def find_centroids(points: NDArray[np.float64], n_clusters: int, seed: int) -> NDArray[np.float64]:
@@ -36,7 +41,7 @@ def find_centroids(points: NDArray[np.float64], n_clusters: int, seed: int) -> N
     """
     if n_clusters == 1:
         return np.asarray(points.mean(axis=0, keepdims=True))
-    n_training = max(LEAST_TRAINING, TRAINING_POINTS * n_clusters)
+    n_training = worth_training(n_clusters)
     if len(points) > 2 * n_training:
         points = points[np.random.default_rng(seed).integers(len(points), size=n_training)]
     # Down the columns of a narrow array numpy takes ten times as long as along rows.
