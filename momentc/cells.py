@@ -138,14 +138,15 @@ def deal(cells: NDArray[np.int64], n_cells: int) -> tuple[NDArray[np.int64], NDA
 def _deal(cells, order, edges):  # type: ignore[no-untyped-def]
     n_cells = edges.shape[0] - 1
     place = np.empty(n_cells, np.int64)
-    for i in range(cells.shape[0]):
-        edges[cells[i] + 1] += 1
+    for i in range(U(cells.shape[0])):
+        edges[U(cells[i] + 1)] += 1
     for past in range(n_cells):
         edges[past + 1] += edges[past]
         place[past] = edges[past]
     for i in range(cells.shape[0]):
-        order[place[cells[i]]] = i
-        place[cells[i]] += 1
+        cell = U(cells[U(i)])
+        order[U(place[cell])] = i
+        place[cell] += 1
 
 
 @kernel

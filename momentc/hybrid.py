@@ -59,7 +59,6 @@ def reduce_support(
     plan: ProductPlan,
     seed: int,
     *,
-    n_threads: int = 1,
     map_function: MapFunction = map,
     progress: ProgressCallback | None = None,
     on_source: Callable[[NDArray[np.int64]], None] | None = None,
@@ -82,8 +81,8 @@ def reduce_support(
     seed : int
         Every stage and round draws from a stream of its own, derived from it. On a line nothing is
         drawn.
-    n_threads, map_function
-        The result does not depend on them.
+    map_function : callable
+        The result does not depend on it.
     progress : callable, optional
         Called after each round with (stage, points removed, points to remove).
     on_source : callable, optional
@@ -153,9 +152,8 @@ def reduce_support(
     idle = 0
     while len(alive) > target:
         nearest = SmallestGroups(
-            points, alive, surplus, n_moments, stream(), n_threads=n_threads,
-            map_function=map_function,
-        )  # fmt: skip
+            points, alive, surplus, n_moments, stream(), map_function=map_function
+        )
         n_before = len(alive)
         while len(alive) > target:
             groups_or_none = nearest.next(weights, len(alive) - target)

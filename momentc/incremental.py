@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.compression import Compression
-from momentc.cpus import available_threads
 from momentc.effort import working_order
 from momentc.engine.threads import thread_map
 from momentc.errors import PartsError, UsageError
@@ -164,13 +163,10 @@ class Accumulation:
             No row has come.
         RequestError, VerificationError
         """
-        n_threads = self.options.threads or available_threads()
-        with thread_map(n_threads) as map_function:
+        with thread_map(self.options.threads) as map_function:
             if len(self.stream) > 2 * self.shape.sizes.left:
                 self.stream.reduce(map_function)
-            compression = compress_stream(
-                self.stream, self.options, map_function=map_function, n_threads=n_threads
-            )
+            compression = compress_stream(self.stream, self.options, map_function=map_function)
         support = compression.support
         rows = bytes_as_rows(support.points, self.dtype)
         return compression, WeightedSet(rows, support.weights, support.index)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from momentc.clustering.duplicates import merge_duplicates
 from momentc.clustering.reach import order_within_clusters
 from momentc.compression import Compression, certify, matched_order
-from momentc.cpus import available_threads
 from momentc.effort import (
     highest_order,
     matches_surplus,
@@ -96,8 +95,7 @@ def compress_points(
         If the reduction cannot go on within its tolerance.
     """
     watch = _Stopwatch()
-    n_threads = options.threads or available_threads()
-    with thread_map(n_threads) as map_function:
+    with thread_map(options.threads) as map_function:
         with watch.stage("frame"):
             points = np.ascontiguousarray(points, dtype=np.float64)
             # Scaling by a power of two is exact and keeps every power of the weights in range.
@@ -122,7 +120,7 @@ def compress_points(
                 wanted = accumulate_moments(
                     local, merged, highest_order(*asked), "legendre", map_function
                 )
-            task = _Task(local, merged, wanted, options, n_threads, map_function, progress)
+            task = _Task(local, merged, wanted, options, map_function, progress)
             kept, kept_weights, order = _reduce(task, working_orders(*asked), watch)
         with watch.stage("certificate"):
             # From the rows as they came, not from the merged ones: the certificate checks every
@@ -166,7 +164,6 @@ def compress_stream(
     *,
     progress: ProgressCallback | None = None,
     map_function: MapFunction = map,
-    n_threads: int = 1,
     part: bool = False,
 ) -> Compression:
     """Compress what a stream has left, and certify it against all rows that passed.
@@ -179,8 +176,8 @@ def compress_stream(
         The order is at most that of the stream's setting.
     progress : callable, optional
         Called with (stage, points removed, points to remove).
-    map_function, n_threads
-        The result does not depend on them.
+    map_function : callable
+        The result does not depend on it.
     part : bool
         Whether more rows of the same input are elsewhere: the errors are then in the frame that all
         parts share.
@@ -227,9 +224,7 @@ def compress_stream(
     if len(rows) <= options.target:
         kept, kept_weights = np.arange(len(rows)), merged
     else:
-        task = _Task(
-            local, merged, moments, _affordable(stream, options), n_threads, map_function, progress
-        )
+        task = _Task(local, merged, moments, _affordable(stream, options), map_function, progress)
         kept, kept_weights, order = _reduce(task, [order], watch)
     with watch.stage("certificate"):
         after = accumulate_moments(local[kept], kept_weights, moments.plan.order, "legendre")
@@ -291,8 +286,8 @@ class _Task:
         Of all points up to the highest order that may be matched, Legendre products in the
         coordinates of ``points``.
     options : CompressOptions
-    n_threads, map_function
-        The result does not depend on them.
+    map_function : callable
+        The result does not depend on it.
     progress : callable or None
     """
 
@@ -300,7 +295,6 @@ class _Task:
     weights: NDArray[np.float64]
     wanted: Moments
     options: CompressOptions
-    n_threads: int
     map_function: MapFunction
     progress: ProgressCallback | None
 
@@ -369,7 +363,7 @@ def _reduced(
 
     kept = reduce_support(
         task.points, weights, task.options.target, product_plan(task.points.shape[1], order),
-        task.options.seed, n_threads=task.n_threads, map_function=task.map_function,
+        task.options.seed, map_function=task.map_function,
         progress=task.progress, on_source=keep_source,
     )  # fmt: skip
     return Candidate(kept, weights[kept], order, reduced=True), source

@@ -89,9 +89,7 @@ def test_threads_do_not_change_a_byte(n: int, m: int, k: int, target: int) -> No
     for n_threads in (1, 2, 4):
         weights = np.ones(n)
         with thread_map(n_threads) as map_function:
-            reduce_support(
-                points, weights, target, plan, 3, n_threads=n_threads, map_function=map_function
-            )
+            reduce_support(points, weights, target, plan, 3, map_function=map_function)
         results.append(weights.tobytes())
     assert results[0] == results[1] == results[2]
 

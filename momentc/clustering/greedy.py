@@ -41,10 +41,10 @@ WIDEST: Final = 1.5
 SPARE_PART: Final = 0.5
 USED_UP_PART: Final = 0.25
 
-# Neighbours that a search must find to be worth starting threads (about 2 ms), and members of
-# groups that a look through the lists must give for each task (about 0.2 ms).
-WORTH_THREADS: Final = 10_000
-WORTH_A_TASK: Final = 30_000
+# Neighbours that a search must find for each task, and members of groups that a look through the
+# lists must give for it (about 0.5 ms).
+WORTH_A_SEARCH: Final = 2_500
+WORTH_A_LOOK: Final = 100_000
 
 
 class SmallestGroups:
@@ -65,8 +65,8 @@ class SmallestGroups:
         Points that a group keeps, N.
     seed : numpy.random.SeedSequence
         Chooses the candidate centres.
-    n_threads, map_function
-        The result does not depend on them.
+    map_function : callable
+        The result does not depend on it.
     """
 
     def __init__(
@@ -77,7 +77,6 @@ class SmallestGroups:
         n_keep: int,
         seed: np.random.SeedSequence,
         *,
-        n_threads: int = 1,
         map_function: MapFunction = map,
     ) -> None:
         n_alive = len(alive)
@@ -89,9 +88,15 @@ class SmallestGroups:
         centres = generator.choice(n_alive, n_centres, replace=False, shuffle=False)
         local = points[alive]
         tree = cKDTree(local, balanced_tree=False, compact_nodes=False)
-        workers = n_threads if n_centres * listed >= WORTH_THREADS else 1
-        self._distances, neighbours = tree.query(local[centres], k=listed, workers=workers)
-        self._lists = alive[neighbours]
+        self._distances = np.empty((n_centres, listed))
+        self._lists = np.empty((n_centres, listed), dtype=np.int64)
+
+        def search(first: int, last: int) -> None:
+            part = slice(first, last)
+            self._distances[part], neighbours = tree.query(local[centres[part]], k=listed)
+            self._lists[part] = alive[neighbours]
+
+        run_in_parts(search, n_centres, max(1, WORTH_A_SEARCH // listed), map_function)
         self._map = map_function
         self._members = np.empty((n_centres, self._size), dtype=np.int64)
         self._sizes = np.empty(n_centres)
@@ -133,11 +138,7 @@ class SmallestGroups:
                 self._lists, self._distances, weights, first, last, self._members, self._sizes
             )
 
-        part = max(1, WORTH_A_TASK // self._size)
-        if n_lists <= 2 * part:
-            run(0, n_lists)
-        else:
-            run_in_parts(run, n_lists, part, self._map)
+        run_in_parts(run, n_lists, max(1, WORTH_A_LOOK // self._size), self._map)
         return self._sizes
 
 

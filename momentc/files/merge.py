@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.cpus import available_threads
 from momentc.engine.threads import thread_map
 from momentc.errors import PartsError, UsageError, VerificationError
 from momentc.files.delivery import deliver, describe, probe
@@ -137,8 +136,7 @@ def _merge(
     )  # fmt: skip
     watch.lap("looking at a sample")
     stream = CellStream(setting, sizes, n_raw)
-    n_threads = job.threads or available_threads()
-    with thread_map(n_threads) as map_function:
+    with thread_map(job.threads) as map_function:
         for number, part in enumerate(parts):
             say("merging", number, len(parts))
             kept = _read_points(part)
@@ -155,7 +153,7 @@ def _merge(
             stream.reduce(map_function)
         watch.lap("merging")
         compression = compress_stream(
-            stream, options, progress=say, map_function=map_function, n_threads=n_threads,
+            stream, options, progress=say, map_function=map_function,
             part=bool(missing),
         )  # fmt: skip
     watch.laps.extend(compression.stages)

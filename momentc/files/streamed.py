@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.cpus import available_threads
 from momentc.effort import working_order
 from momentc.engine.prefetch import read_ahead
 from momentc.engine.threads import thread_map
@@ -199,12 +198,11 @@ def work_streamed(
         There is a checkpoint of another job.
     """
     opened = open_stream(job, source, plan, say)
-    n_threads = opened.options.threads or available_threads()
     head = part_head(job, source, plan, opened)
     watch.lap("looking at a sample")
     checkpoints = Checkpoints(job, plan, head)
     start, stop = plan.rows
-    with thread_map(n_threads) as map_function, checkpoints.named_by_interruptions():
+    with thread_map(opened.options.threads) as map_function, checkpoints.named_by_interruptions():
         if plan.ranges:
             stream, counts = take_in_ranges(job, source, plan, opened, say)
         else:
@@ -225,7 +223,7 @@ def work_streamed(
         watch.lap("reducing the cells")
         compression = compress_stream(
             stream, opened.options, progress=say, map_function=map_function,
-            n_threads=n_threads, part=job.shard is not None,
+            part=job.shard is not None,
         )  # fmt: skip
     watch.laps.extend(compression.stages)
     watch.skip()

@@ -7,21 +7,25 @@ shared by threads, and their sums are added in the order of the blocks, so the r
 depend on who computed which.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.indexing import U
 from momentc.jit import kernel
 from momentc.lapack import add_weighted_sums
+from momentc.map_function import MapFunction, run_in_parts
 from momentc.moments.features import TILE, fill_products, legendre_tables, power_tables
 from momentc.moments.multi_index import ProductPlan, product_plan
 
 __all__ = ["Moments", "accumulate_moments", "combine_moments"]
 
 BLOCK_ROWS: Final = 16384
+
+# Features evaluated in one task, about (1 ms): waking a thread takes a tenth of that.
+TASK_FEATURES: Final = 1_000_000
 
 Basis = Literal["monomial", "legendre"]
 
@@ -68,22 +72,31 @@ class Moments:
 
 
 @kernel
-def _accumulate(columns, weights, parent, axis, power, order, legendre, high, low):  # type: ignore[no-untyped-def]
-    m, n = columns.shape
+def _accumulate(  # type: ignore[no-untyped-def]
+    points, weights, first, last, parent, axis, power, order, legendre, high, low
+):
+    """Add the moments of points ``first .. last - 1`` to ``high + low``."""
+    m = points.shape[1]
     n_features = parent.shape[0]
+    columns = np.empty((m, TILE))
     tables = np.empty((m, order + 1, TILE))
     tile = np.empty((n_features, TILE))
     sums = np.empty(n_features)
-    for first in range(0, n, TILE):
-        last = min(n, first + TILE)
+    for start in range(first, last, TILE):
+        end = min(last, start + TILE)
+        count = end - start
+        begin = U(start)
+        for j in range(U(m)):
+            for i in range(U(count)):
+                columns[j, i] = points[begin + i, j]
         if legendre:
-            legendre_tables(columns, first, last, tables)
+            legendre_tables(columns, np.int64(0), count, tables)
         else:
-            power_tables(columns, first, last, tables)
-        fill_products(tables, parent, axis, power, last - first, tile)
+            power_tables(columns, np.int64(0), count, tables)
+        fill_products(tables, parent, axis, power, count, tile)
         for a in range(n_features):
             sums[a] = 0.0
-        add_weighted_sums(tile, weights, first, last, sums)
+        add_weighted_sums(tile, weights, start, end, sums)
         for a in range(n_features):
             before = high[a]
             term = sums[a]
@@ -98,7 +111,7 @@ def accumulate_moments(
     weights: NDArray[np.float64],
     order: int,
     basis: Basis,
-    map_function: Callable[..., object] = map,
+    map_function: MapFunction = map,
 ) -> Moments:
     """Return the moments of the points up to ``order``.
 
@@ -113,22 +126,24 @@ def accumulate_moments(
         Runs the blocks of ``BLOCK_ROWS`` rows.
     """
     plan = product_plan(points.shape[1], order)
+    points, weights = np.ascontiguousarray(points), np.ascontiguousarray(weights)
+    n = len(points)
+    n_blocks = max(1, -(-n // BLOCK_ROWS))
+    high, low = np.zeros((2, n_blocks, plan.n_moments))
 
-    def run(start: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        high = np.zeros(plan.n_moments)
-        low = np.zeros(plan.n_moments)
-        _accumulate(
-            np.ascontiguousarray(points[start : start + BLOCK_ROWS].T),
-            np.ascontiguousarray(weights[start : start + BLOCK_ROWS]),
-            plan.parent, plan.axis, plan.power, order, basis == "legendre", high, low,
-        )  # fmt: skip
-        return high, low
+    def run(first_block: int, last_block: int) -> None:
+        for block in range(first_block, last_block):
+            first = block * BLOCK_ROWS
+            _accumulate(
+                points, weights, first, min(n, first + BLOCK_ROWS), plan.parent, plan.axis,
+                plan.power, order, basis == "legendre", high[block], low[block],
+            )  # fmt: skip
 
-    starts = range(0, len(points), BLOCK_ROWS)
-    parts = [run(0)] if len(starts) <= 1 else list(map_function(run, starts))  # type: ignore[call-overload]
-    total = Moments(basis, plan, *parts[0])
-    for high, low in parts[1:]:
-        total = combine_moments(total, Moments(basis, plan, high, low))
+    part = max(1, TASK_FEATURES // (BLOCK_ROWS * plan.n_moments))
+    run_in_parts(run, n_blocks, part, map_function)
+    total = Moments(basis, plan, high[0], low[0])
+    for block in range(1, n_blocks):
+        total = combine_moments(total, Moments(basis, plan, high[block], low[block]))
     return total
 
 

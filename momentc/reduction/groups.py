@@ -261,22 +261,43 @@ def _run_kernels(
     sizes = groups.sizes[first:last]
     largest = int(sizes.max())
     if largest > TREE_FROM * plan.n_moments:
-        keep = groups.keep[first:last]
-        # Called for each group from here: they are few, and their kernel is compiled only if one
-        # comes.
-        base = groups.offsets[first]
-        for group in np.flatnonzero(pieces_wanted(plan.n_moments, sizes, keep)):
-            start, end = groups.offsets[first + group : first + group + 2]
-            own = groups.members[start:end]
-            thin_by_pieces(points, own, reduced[start - base : end - base], *how, *space)
         _shrink_range(points, reduced, *which, *how, *space)
-        largest = int(sizes[sizes > keep].max(initial=0))
+        largest = int(sizes[sizes > groups.keep[first:last]].max(initial=0))
     _reduce_range(points, reduced, *which, *how, largest, *space)
     n_removed, n_missed = _accept_range(
         points, weights, reduced, groups.members, groups.offsets, first, last, *features,
         group_tolerance(plan.n_moments), missed, space[0],
     )  # fmt: skip
     return int(n_removed), int(n_missed)
+
+
+def _thinned(
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    groups: Groups,
+    plan: ProductPlan,
+    remove_at: int,
+    map_function: MapFunction,
+) -> Groups:
+    """Return the groups after those of very many points have lost most of them."""
+    wanted = pieces_wanted(plan.n_moments, groups.sizes, groups.keep)
+    if not wanted.any():
+        return groups
+    members = np.split(groups.members, groups.offsets[1:-1])
+
+    def thin(group: int) -> NDArray[np.int64]:
+        left: NDArray[np.int64] = thin_by_pieces(
+            points, weights, members[group], plan.parent, plan.axis, plan.power, plan.order,
+            remove_at, pivot_tolerance(plan.n_moments), group_tolerance(plan.n_moments),
+            *_work_space(plan.n_moments),
+        )  # fmt: skip
+        return left
+
+    which = np.flatnonzero(wanted).tolist()
+    for group, left in zip(which, map_function(thin, which), strict=True):
+        members[group] = left
+    offsets = np.cumsum([0, *map(len, members)])
+    return Groups(np.concatenate(members), offsets, groups.keep)
 
 
 def compile_groups() -> None:
@@ -321,8 +342,13 @@ def reduce_groups(
     int
         The number of weights that became 0.
     """
-    missed = np.zeros(len(groups), dtype=np.bool_)
+    if len(groups) == 0:
+        return 0
     remove_at = remove_points_address()
+    n_before = len(groups.members)
+    groups = _thinned(points, weights, groups, plan, remove_at, map_function)
+    n_thinned = n_before - len(groups.members)
+    missed = np.zeros(len(groups), dtype=np.bool_)
 
     def run(bounds: tuple[int, int]) -> int:
         first, last = bounds
@@ -335,15 +361,13 @@ def reduce_groups(
             n_removed += repair_group(points, weights, own, n_keep, plan)
         return n_removed
 
-    if len(groups) == 0:
-        return 0
     most = 2 * plan.n_moments**2 * len(groups.members) + GROUP_COST * len(groups)
     if most <= 2 * WORTH_A_TASK:
-        return run((0, len(groups)))
+        return n_thinned + run((0, len(groups)))
     cost = np.cumsum(_cost(groups.sizes, groups.keep, plan.n_moments))
     n_tasks = int(min(MOST_TASKS, cost[-1] // WORTH_A_TASK, len(groups)))
     if n_tasks <= 1:
-        return run((0, len(groups)))
+        return n_thinned + run((0, len(groups)))
     cuts = np.searchsorted(cost, cost[-1] * np.arange(1, n_tasks) / n_tasks)
     edges = np.unique(np.concatenate([[0], cuts, [len(groups)]])).tolist()
-    return sum(map_function(run, list(pairwise(edges))))
+    return n_thinned + sum(map_function(run, list(pairwise(edges))))

@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from momentc.clustering.greedy import SmallestGroups
+from momentc.engine.threads import thread_map
 from momentc.groups import Groups
 
 Array = NDArray[np.float64]
@@ -109,8 +110,11 @@ def test_the_seed_chooses_and_threads_do_not(m: int) -> None:
     points = np.random.default_rng(23).normal(size=(2000, m))
 
     def members(number: int, n_threads: int) -> bytes:
-        nearest = SmallestGroups(points, np.arange(2000), 2, 10, seed(number), n_threads=n_threads)
-        groups = nearest.next(np.ones(2000), 300)
+        with thread_map(n_threads) as map_function:
+            nearest = SmallestGroups(
+                points, np.arange(2000), 2, 10, seed(number), map_function=map_function
+            )
+            groups = nearest.next(np.ones(2000), 300)
         assert groups is not None
         return groups.members.tobytes()
 

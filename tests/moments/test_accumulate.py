@@ -1,6 +1,6 @@
 """Accumulated moments against exact sums: the sum itself must add no error."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import Any, Literal
@@ -104,25 +104,29 @@ def test_the_mass_is_the_total_weight() -> None:
 
 
 def test_blocks_on_threads_give_the_same_bytes() -> None:
-    points, weights = points_and_weights(3 * BLOCK_ROWS + 17, 2, 8)
-    alone = accumulate_moments(points, weights, 3, "legendre")
+    # So many features that each block is a task.
+    points, weights = points_and_weights(3 * BLOCK_ROWS + 17, 3, 8)
+    alone = accumulate_moments(points, weights, 6, "legendre")
     with ThreadPoolExecutor(4) as pool:
-        shared = accumulate_moments(points, weights, 3, "legendre", pool.map)
+        shared = accumulate_moments(points, weights, 6, "legendre", pool.map)
     assert alone.high.tobytes() == shared.high.tobytes()
     assert alone.low.tobytes() == shared.low.tobytes()
 
 
-def test_the_blocks_are_handed_to_the_map_function_in_order() -> None:
+@pytest.mark.parametrize(("m", "order", "n_tasks"), [(3, 6, 3), (2, 6, 2), (1, 1, 0)])
+def test_tasks_of_so_many_blocks_that_they_are_worth_it(m: int, order: int, n_tasks: int) -> None:
     calls = []
 
-    def recording(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    def recording(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         calls.extend(items := list(items))
-        return [function(item) for item in items]
+        return map(function, items)
 
-    points, weights = points_and_weights(2 * BLOCK_ROWS + 1, 1, 2)
-    accumulate_moments(points, weights, 1, "monomial", recording)
-    assert len(calls) == 3
+    points, weights = points_and_weights(2 * BLOCK_ROWS + 1, m, 2)
+    found = accumulate_moments(points, weights, order, "monomial", recording)
+    assert len(calls) == n_tasks
     assert calls == sorted(calls)
+    alone = accumulate_moments(points, weights, order, "monomial")
+    assert found.high.tobytes() == alone.high.tobytes()
 
 
 def test_normalised_difference() -> None:

@@ -18,23 +18,27 @@ from momentc.reduction.barycentre_pieces import (
     thin_by_pieces,
 )
 from momentc.reduction.compiled_apart import remove_points_address
-from momentc.tolerances import pivot_tolerance
+from momentc.tolerances import group_tolerance, pivot_tolerance
 from tests import oracle
 
 Array = NDArray[np.float64]
 
 
-def thin(points: Array, weights: Array, k: int) -> tuple[NDArray[np.int64], Array]:
-    """Return the rows that are left and their weights."""
+def thin(
+    points: Array, weights: Array, k: int, own: NDArray[np.int64] | None = None,
+    group_tol: float | None = None,
+) -> tuple[NDArray[np.int64], Array]:  # fmt: skip
+    """Return the rows that are left of a group, of all if none is given, and all weights."""
     plan = product_plan(points.shape[1], k)
     size = plan.n_moments * max(MOST_PIECES * plan.n_moments, TILE)
     left = weights.copy()
-    thin_by_pieces(
-        points, np.arange(len(points)), left, plan.parent, plan.axis, plan.power, k,
-        remove_points_address(), pivot_tolerance(plan.n_moments), np.empty(size), np.empty(size),
+    rows = thin_by_pieces(
+        points, left, np.arange(len(points)) if own is None else own, plan.parent, plan.axis,
+        plan.power, k, remove_points_address(), pivot_tolerance(plan.n_moments),
+        group_tolerance(plan.n_moments) if group_tol is None else group_tol,
+        np.empty(size), np.empty(size),
     )  # fmt: skip
-    rows = np.flatnonzero(left)
-    return rows, left[rows]
+    return rows, left
 
 
 def draw(kind: str, n: int, m: int, rng: np.random.Generator) -> Array:
@@ -62,8 +66,9 @@ def test_the_moments_stay(kind: str, m: int, k: int, more: int, decades: bool, s
     n = len(points)
     before = 10.0 ** rng.uniform(-15.0, 0.0, n) if decades else rng.uniform(0.1, 1.0, n)
     rows, left = thin(points, before, k)
-    assert np.all(left > 0.0)
-    assert oracle.frame_gap(points, before, points[rows], left, k) <= 1e-13
+    assert np.array_equal(rows, np.flatnonzero(left))
+    assert np.all(left >= 0.0)
+    assert oracle.frame_gap(points, before, points[rows], left[rows], k) <= 1e-13
     if kind == "uniform":
         assert len(rows) < n / 2
 
@@ -81,7 +86,8 @@ def test_pieces_are_compact() -> None:
     """Points that have a weight in common were in one piece, at least of the first pass."""
     points = np.random.default_rng(1).uniform(-1.0, 1.0, (PIECES_FROM * 6 + 800, 2))
     rows, left = thin(points, np.ones(len(points)), 2)
-    extents = [np.ptp(points[rows[left == weight]], axis=0).max() for weight in np.unique(left)]
+    weights = left[rows]
+    extents = [np.ptp(points[rows[weights == each]], axis=0).max() for each in np.unique(weights)]
     assert 1 < len(extents) <= 6
     # Thirty-two pieces of the square of side 2: about 0.35 wide each.
     assert np.mean(extents) < 0.7
@@ -103,3 +109,37 @@ def test_equal_points_end() -> None:
     rows, left = thin(np.zeros((5000, 2)), np.ones(5000), 1)
     assert left.sum() == 5000.0
     assert len(rows) == 5000
+
+
+def test_rows_of_other_groups_are_left_alone() -> None:
+    rng = np.random.default_rng(3)
+    points, weights = rng.uniform(-1.0, 1.0, (4000, 2)), rng.uniform(0.1, 1.0, 4000)
+    own = np.flatnonzero(points[:, 0] > 0.0)
+    rows, left = thin(points, weights, 2, own)
+    assert set(rows) < set(own)
+    others = np.setdiff1d(np.arange(4000), own)
+    assert np.array_equal(left[others], weights[others])
+    assert oracle.frame_gap(points[own], weights[own], points[rows], left[rows], 2) <= 1e-13
+
+
+def test_what_misses_the_tolerance_is_left_as_it_was() -> None:
+    points = np.random.default_rng(4).uniform(-1.0, 1.0, (5000, 2))
+    points[17, 1] = np.nan
+    rows, left = thin(points, np.ones(5000), 2)
+    assert np.array_equal(rows, np.arange(5000))
+    assert np.all(left == 1.0)
+    points[17, 1] = 0.0
+    rows, left = thin(points, np.ones(5000), 2, group_tol=0.0)
+    assert np.array_equal(rows, np.arange(5000))
+    assert np.all(left == 1.0)
+    assert len(thin(points, np.ones(5000), 2)[0]) < 5000
+
+
+@pytest.mark.parametrize("column", [0.0, 1e8, -3.5])
+def test_constant_columns(column: float) -> None:
+    points = np.random.default_rng(5).uniform(-1.0, 1.0, (3000, 2))
+    points[:, 1] = column
+    rows, left = thin(points, np.ones(3000), 1)
+    assert len(rows) < 1000
+    assert left.sum() == pytest.approx(3000.0, rel=1e-13)
+    assert left @ points[:, 0] == pytest.approx(points[:, 0].sum(), abs=1e-10)

@@ -180,7 +180,7 @@ def backwards(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[
     return iter([done[place] for place in range(len(tasks))])
 
 
-def large_stream(map_function: MapFunction = map, n_threads: int = 1) -> tuple[bytes, ...]:
+def large_stream(map_function: MapFunction = map) -> tuple[bytes, ...]:
     """Return all that a stream and its compression leave, of enough rows to be shared."""
     rng = np.random.default_rng(1)
     points, weights = rng.normal(size=(45_000, 3)), rng.uniform(0.1, 1.0, 45_000)
@@ -190,7 +190,7 @@ def large_stream(map_function: MapFunction = map, n_threads: int = 1) -> tuple[b
     let_pass(stream, points, weights, [40_000], map_function)
     state = list(stream.state().values())
     stream.reduce(map_function)
-    result = compress_stream(stream, options, map_function=map_function, n_threads=n_threads)
+    result = compress_stream(stream, options, map_function=map_function)
     kept = result.support
     error = np.array(result.error)
     return tuple(as_bytes([*state, kept.points, kept.weights, kept.index, error]))
@@ -204,7 +204,7 @@ def alone() -> tuple[bytes, ...]:
 @pytest.mark.parametrize("n_threads", [1, 2, 3])
 def test_threads_do_not_change_a_bit(n_threads: int, alone: tuple[bytes, ...]) -> None:
     with ThreadPoolExecutor(n_threads) as pool:
-        assert large_stream(pool.map, n_threads) == alone
+        assert large_stream(pool.map) == alone
 
 
 def test_the_order_of_the_tasks_does_not_change_a_bit(alone: tuple[bytes, ...]) -> None:
