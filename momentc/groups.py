@@ -33,4 +33,4 @@ class Groups:
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Number of points in each group."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]

@@ -152,8 +152,10 @@ class Panel:
 
         def block_sums(start: int) -> Array:
             rows = slice(start, start + BLOCK_ROWS)
-            values = np.hstack([family.values(points[rows]) for family in self.families])
-            return np.asarray(weights[..., rows] @ values)
+            here, shares = points[rows], weights[..., rows]
+            # Family by family: their values side by side would be a matrix of fresh pages.
+            sums = [shares @ family.values(here) for family in self.families]
+            return np.concatenate(sums, axis=-1)
 
         high = np.zeros((*weights.shape[:-1], self.n_functions))
         low = np.zeros_like(high)

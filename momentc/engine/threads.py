@@ -9,6 +9,8 @@ they have woken up, which takes them a fifth of a millisecond or more. So little
 there is little to do, and a thread that the machine holds up leaves its pieces to the rest.
 """
 
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +31,13 @@ def _controller(_n_modules: int) -> ThreadpoolController:
     return ThreadpoolController()
 
 
+@lru_cache(maxsize=1)
+def _pool(_process: int, n_helpers: int) -> ThreadPoolExecutor:
+    # Kept: to start a thread and to wait for its end takes as long as a small compression. A
+    # process that was forked has none of the threads of its parent, so it makes its own.
+    return ThreadPoolExecutor(n_helpers, thread_name_prefix="momentc")
+
+
 @contextmanager
 def thread_map(n_threads: int) -> Iterator[MapFunction]:
     """Yield a map function over ``n_threads`` threads (0: all available), in order of the items.
@@ -36,8 +45,6 @@ def thread_map(n_threads: int) -> Iterator[MapFunction]:
     It returns when all is done, and raises the error of the first item that has one. With one
     thread it is the builtin ``map``, run in the calling thread.
     """
-    import sys
-
     if n_threads <= 0:
         n_threads = available_threads()
     # The libraries that are loaded decide which pools there are: look again when there are more.
@@ -46,12 +53,12 @@ def thread_map(n_threads: int) -> Iterator[MapFunction]:
         if n_threads == 1:
             yield map
             return
-        with ThreadPoolExecutor(n_threads - 1, thread_name_prefix="momentc") as helpers:
+        helpers = _pool(os.getpid(), n_threads - 1)
 
-            def on_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-                return iter(_shared(function, list(items), helpers, n_threads - 1))
+        def on_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+            return iter(_shared(function, list(items), helpers, n_threads - 1))
 
-            yield on_threads
+        yield on_threads
 
 
 def _shared(
