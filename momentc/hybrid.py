@@ -118,7 +118,9 @@ def reduce_support(
         nonlocal alive, n_round
         n_before = len(alive)
         reduce_groups(points, weights, groups, plan, map_function)
-        alive = alive[weights[alive] > 0.0]
+        # Where nearly all were alive, looking through all is quicker than looking each of them up.
+        few = 2 * n_before < len(weights)
+        alive = alive[weights[alive] > 0.0] if few else np.flatnonzero(weights > 0.0)
         n_round += 1
         if progress is not None:
             progress(stage, n_start - len(alive), n_start - target)

@@ -33,8 +33,8 @@ SAMPLE_OF_PIECE = 8
 
 def pieces_wanted(
     n_features: int, sizes: NDArray[np.int64], keep: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Tell which groups have so many points that they are thinned by pieces.
+) -> NDArray[np.int64]:
+    """Return which groups have so many points that they are thinned by pieces.
 
     A group that keeps more than N points is left to those who know which.
 
@@ -45,9 +45,9 @@ def pieces_wanted(
     sizes, keep : (n_groups,) int64 ndarray
         Points of each group, and how many must stay.
     """
-    if n_features > MOST_FEATURES:
-        return np.zeros(len(sizes), dtype=np.bool_)
-    return (sizes > PIECES_FROM * n_features) & (keep <= n_features)
+    if n_features > MOST_FEATURES or sizes.max(initial=0) <= PIECES_FROM * n_features:
+        return np.empty(0, dtype=np.int64)
+    return np.flatnonzero((sizes > PIECES_FROM * n_features) & (keep <= n_features))
 
 
 @kernel
@@ -68,15 +68,26 @@ def _box_of(points, own, box):  # type: ignore[no-untyped-def]
 
     A constant column has itself for a centre, so that it becomes 0.
     """
+    n = own.shape[0]
     for j in range(U(points.shape[1])):
-        low = np.inf
-        high = -np.inf
-        for i in range(U(own.shape[0])):
-            value = points[U(own[i]), j]
-            low = min(low, value)
-            high = max(high, value)
-        half = 0.5 * (high - low)
-        box[0, j] = 0.5 * (low + high) if half > 0.0 else low
+        box[0, j] = np.inf
+        box[1, j] = -np.inf
+    # Tile by tile: its rows, far apart, stay in the cache for all columns.
+    for first in range(0, n, TILE):
+        last = min(n, first + TILE)
+        for j in range(U(points.shape[1])):
+            low = box[0, j]
+            high = box[1, j]
+            for i in range(U(first), U(last)):
+                value = points[U(own[i]), j]
+                low = min(low, value)
+                high = max(high, value)
+            box[0, j] = low
+            box[1, j] = high
+    for j in range(U(points.shape[1])):
+        low = box[0, j]
+        half = 0.5 * (box[1, j] - low)
+        box[0, j] = 0.5 * (low + box[1, j]) if half > 0.0 else low
         box[1, j] = half if half > 0.0 else 1.0
 
 

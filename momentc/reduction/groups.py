@@ -280,8 +280,8 @@ def _thinned(
     map_function: MapFunction,
 ) -> Groups:
     """Return the groups after those of very many points have lost most of them."""
-    wanted = pieces_wanted(plan.n_moments, groups.sizes, groups.keep)
-    if not wanted.any():
+    wanted = pieces_wanted(plan.n_moments, groups.sizes, groups.keep).tolist()
+    if not wanted:
         return groups
     members = np.split(groups.members, groups.offsets[1:-1])
 
@@ -293,8 +293,7 @@ def _thinned(
         )  # fmt: skip
         return left
 
-    which = np.flatnonzero(wanted).tolist()
-    for group, left in zip(which, map_function(thin, which), strict=True):
+    for group, left in zip(wanted, map_function(thin, wanted), strict=True):
         members[group] = left
     offsets = np.cumsum([0, *map(len, members)])
     return Groups(np.concatenate(members), offsets, groups.keep)

@@ -95,9 +95,10 @@ def test_pieces_are_compact() -> None:
 
 def test_few_points_and_many_moments_are_left_alone() -> None:
     sizes = np.array([PIECES_FROM * 10, PIECES_FROM * 10 + 1, 10**9])
-    assert pieces_wanted(10, sizes, np.array([10, 10, 1])).tolist() == [False, True, True]
-    assert pieces_wanted(10, sizes, np.array([11, 11, 11])).tolist() == [False, False, False]
-    assert not pieces_wanted(MOST_FEATURES + 1, sizes, np.ones(3, np.int64)).any()
+    assert pieces_wanted(10, sizes, np.array([10, 10, 1])).tolist() == [1, 2]
+    assert pieces_wanted(10, sizes, np.array([11, 11, 11])).tolist() == []
+    assert pieces_wanted(10, sizes[:1], np.array([10])).tolist() == []
+    assert pieces_wanted(MOST_FEATURES + 1, sizes, np.ones(3, np.int64)).tolist() == []
     points = np.random.default_rng(2).uniform(-1.0, 1.0, (200, 2))
     rows, left = thin(points, np.ones(200), 3)
     assert np.array_equal(rows, np.arange(200))
