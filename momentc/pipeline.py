@@ -40,7 +40,7 @@ from momentc.reduction.matching import least_change
 from momentc.streaming.stream import CellStream
 from momentc.surplus import Candidate, Judge, best_first, match_surplus
 from momentc.tolerances import group_tolerance
-from momentc.weighted import WeightedSet, weight_exponent
+from momentc.weighted import WeightedSet, scaled_weights, weight_exponent
 
 __all__ = ["Compression", "certify", "check_request", "compress_points", "compress_stream"]
 
@@ -100,7 +100,7 @@ def compress_points(
             points = np.ascontiguousarray(points, dtype=np.float64)
             # Scaling by a power of two is exact and keeps every power of the weights in range.
             exponent = weight_exponent(weights)
-            scaled = np.ldexp(weights, -exponent)
+            scaled = scaled_weights(weights, exponent)
             rows, merged = merge_duplicates(points, scaled, map_function)
             if not merged.all():
                 # Weights below 1e-308 of the largest: nothing of them is left beside it.

@@ -44,7 +44,7 @@ from momentc.pipeline import compress_stream
 from momentc.progress import ProgressCallback, silent
 from momentc.streaming.plan import plan_stream
 from momentc.streaming.stream import CellStream, Setting
-from momentc.weighted import WeightedSet, bytes_as_rows, rows_as_bytes
+from momentc.weighted import WeightedSet, bytes_as_rows, rows_as_bytes, scaled_weights
 
 __all__ = ["merge_files"]
 
@@ -145,7 +145,7 @@ def _merge(
             _check_part(part, own_moments, own_extent, setting, points, kept.weights)
             raw = rows_as_bytes(kept.points)
             stream.take_over(
-                points, np.ldexp(kept.weights, -setting.exponent), kept.index, raw,
+                points, scaled_weights(kept.weights, setting.exponent), kept.index, raw,
                 own_moments, own_extent, map_function,
             )  # fmt: skip
         say("merging", len(parts), len(parts))
@@ -196,7 +196,7 @@ def _check_part(
     weights: NDArray[np.float64],
 ) -> None:
     """Hold the rows of a part to the moments that it carries."""
-    scaled = np.ldexp(weights, -setting.exponent)
+    scaled = scaled_weights(weights, setting.exponent)
     own = accumulate_moments(setting.frame.apply(points), scaled, moments.plan.order, moments.basis)
     error = error_by_order(moments, own, setting.frame, widened(setting.frame, extent))
     worst = worst_error(error, int(part.head["k"]))

@@ -21,7 +21,7 @@ from momentc.moments.request import compared_order
 from momentc.options import CompressOptions
 from momentc.streaming.cell_store import CellStore
 from momentc.streaming.plan import StreamPlan
-from momentc.weighted import weight_exponent
+from momentc.weighted import scaled_weights, weight_exponent
 
 __all__ = ["CellStream", "Setting", "fit_setting", "sums_of"]
 
@@ -176,7 +176,7 @@ class CellStream:
             If a full cell cannot be reduced within the tolerance.
         """
         setting = self.setting
-        scaled = np.ldexp(weights, -setting.exponent)
+        scaled = scaled_weights(weights, setting.exponent)
         felt = scaled > 0.0
         if not felt.all():
             # Weights below 1e-308 of the largest: nothing of them is left beside it.
