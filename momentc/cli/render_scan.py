@@ -122,7 +122,7 @@ def _ratios(found: Sequence[dict[str, Any]]) -> Table:
         for row in found
     ]  # fmt: skip
     return (
-        "Error of momentc over that of the other methods",
+        "Error of momentc over that of the other methods (mean absolute, where the above is rms)",
         ("method", "family", "geometric mean", "worst", "cells"),
         lines,
     )
