@@ -3,8 +3,12 @@
 SciPy exports the routines of its own LAPACK for callers outside of Python
 (``scipy.linalg.cython_lapack``). Their addresses are made known to the linker under a name, so
 that kernels which call them can still be kept in numba's cache.
+
+``solve_lower`` is for callers in Python: ``scipy.linalg.blas`` holds Python's lock while it
+computes, so that threads wait for each other.
 """
 
+import ctypes
 from importlib import import_module
 from typing import Any
 
@@ -12,10 +16,17 @@ import llvmlite.binding
 import numpy as np
 from numba.core import types
 from numba.extending import get_cython_function_address
+from numpy.typing import NDArray
 
 from momentc.jit import kernel
 
-__all__ = ["add_weighted_sums", "factorise_lu", "solve_unit_lower", "subtract_product"]
+__all__ = [
+    "add_weighted_sums",
+    "factorise_lu",
+    "solve_lower",
+    "solve_unit_lower",
+    "subtract_product",
+]
 
 _INTEGER = types.CPointer(types.int32)
 _REAL = types.CPointer(types.float64)
@@ -48,6 +59,11 @@ _dtrsm = _routine(
     "scipy.linalg.cython_blas", "dtrsm",
     _LETTER, _LETTER, _LETTER, _LETTER, _INTEGER, _INTEGER, _REAL, _REAL, _INTEGER, _REAL, _INTEGER,
 )  # fmt: skip
+
+# ctypes lets go of Python's lock during a call.
+_solve_triangular = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 11)(
+    get_cython_function_address("scipy.linalg.cython_blas", "dtrsm")
+)
 
 # Letters and numbers that the routines take by their address. Constants: numba compiles each array
 # that a kernel makes, and much of it.
@@ -163,4 +179,33 @@ def add_weighted_sums(rows, weights, first, last, sums):  # type: ignore[no-unty
         _UPPER_T.ctypes, sizes.ctypes, sizes[1:].ctypes, _ONE.ctypes, rows.ctypes,
         sizes[2:].ctypes, weights[first:].ctypes, _STRIDE.ctypes, _ONE.ctypes, sums.ctypes,
         _STRIDE.ctypes,
+    )  # fmt: skip
+
+
+def solve_lower(factor: NDArray[np.float64], right: NDArray[np.float64]) -> None:
+    """Solve ``L x = right`` (BLAS's dtrsm), in place, without Python's lock.
+
+    Parameters
+    ----------
+    factor : (n, n) float64 ndarray
+        L, in Fortran's order; what is above the diagonal is not looked at.
+    right : (n, p) float64 ndarray
+        The right sides, then the solutions. In Fortran's order.
+
+    Raises
+    ------
+    ValueError
+        An array is of another kind.
+    """
+    n, p = right.shape
+    for array, shape in ((factor, (n, n)), (right, (n, p))):
+        if array.shape != shape or array.dtype != np.float64 or not array.flags.f_contiguous:
+            raise ValueError(f"expected float64, {shape}, in Fortran's order")
+    sizes = np.array([n, p], dtype=np.int32)
+    leading = np.array([max(1, n)], dtype=np.int32)
+    letter_l, letter_n = (letter.ctypes.data for letter in (_UPPER_L, _UPPER_N))
+    _solve_triangular(
+        letter_l, letter_l, letter_n, letter_n, sizes.ctypes.data, sizes[1:].ctypes.data,
+        _ONE.ctypes.data, factor.ctypes.data, leading.ctypes.data, right.ctypes.data,
+        leading.ctypes.data,
     )  # fmt: skip

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from momentc.lapack import add_weighted_sums, factorise_lu, solve_unit_lower, subtract_product
+from momentc.engine.threads import thread_map
+from momentc.lapack import (
+    add_weighted_sums,
+    factorise_lu,
+    solve_lower,
+    solve_unit_lower,
+    subtract_product,
+)
+from momentc.map_function import run_in_parts
 
 Array = NDArray[np.float64]
 
@@ -60,3 +68,40 @@ def test_weighted_sums_are_added(n: int, first: int, seed: int) -> None:
     sums = before.copy()
     add_weighted_sums(rows, weights, first, first + n, sums)
     assert np.array_equal(sums, before + rows[:, :n] @ weights[first : first + n])
+
+
+@pytest.mark.parametrize(("n", "p"), [(1, 1), (5, 0), (40, 3), (200, 130)])
+def test_right_sides_are_solved_in_place(n: int, p: int) -> None:
+    # What is above the diagonal is not looked at.
+    factor = np.asfortranarray(matrix(n, n) + 2.0 * n * np.eye(n))
+    right = np.asfortranarray(matrix(n, p))
+    found = right.copy(order="F")
+    solve_lower(factor, found)
+    assert np.abs(np.tril(factor) @ found - right).max(initial=0.0) <= 1e-13
+
+
+def test_columns_solved_on_threads() -> None:
+    factor = np.asfortranarray(matrix(150, 150) + 300.0 * np.eye(150))
+    alone = np.asfortranarray(matrix(150, 400))
+    shared = alone.copy(order="F")
+
+    def solve(first: int, last: int) -> None:
+        solve_lower(factor, shared[:, first:last])
+
+    run_in_parts(lambda first, last: solve_lower(factor, alone[:, first:last]), 400, 64, map)
+    with thread_map(3) as map_function:
+        run_in_parts(solve, 400, 64, map_function)
+    assert shared.tobytes() == alone.tobytes()
+
+
+def test_arrays_that_blas_would_misread_are_refused() -> None:
+    factor, right = np.eye(3, order="F"), np.ones((3, 2), order="F")
+    for wrong in (
+        (factor, np.ones((3, 2))),
+        (factor, np.ones((3, 4), order="F")[:, ::2]),
+        (factor.astype(np.float32), right),
+        (factor[:2], right),
+        (factor, right.astype(np.float32)),
+    ):
+        with pytest.raises(ValueError, match="Fortran"):
+            solve_lower(*wrong)

@@ -30,6 +30,7 @@ from scipy.linalg import blas, lapack, qr, solve_triangular, svd
 
 from momentc.indexing import U
 from momentc.jit import kernel
+from momentc.lapack import solve_lower
 from momentc.map_function import MapFunction, run_in_parts
 from momentc.moments.multi_index import ProductPlan
 from momentc.tolerances import KERNEL_DEPENDENCE, kernel_ridge
@@ -246,14 +247,17 @@ class KernelWeights:
 
     def _solved(self, right: Array) -> Array:
         """Return ``L^-1 right``."""
-        return np.asarray(blas.dtrsm(1.0, self._factor, right, lower=1))
+        solution = np.array(right, order="F")
+        solve_lower(self._factor, solution)
+        return solution
 
     def _images_of(self, equations: Array, map_function: MapFunction) -> Array:
         """Return ``L^-1`` times the equations, (s, N) in Fortran's order."""
         images = np.empty_like(equations, order="F")
 
         def solve(first: int, last: int) -> None:
-            images[:, first:last] = self._solved(equations[:, first:last])
+            images[:, first:last] = equations[:, first:last]
+            solve_lower(self._factor, images[:, first:last])
 
         run_in_parts(solve, equations.shape[1], TASK_EQUATIONS, map_function)
         return images
