@@ -65,6 +65,7 @@ def _compile_the_clustering_and_moments() -> None:
     seed = np.random.SeedSequence(0)
     # First what another process will come to as well.
     groups = kmeans_groups(points, 2.0 * plan.n_moments, plan.n_moments, seed)
+    kmeans_groups(points, POINTS / 4.0, plan.n_moments, seed)  # in one leaf
     most_compact(points, groups, 1)
     merge_duplicates(points, weights)
     local = fit_frame(points, weights).apply(points)

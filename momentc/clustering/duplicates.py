@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.cells import deal
+from momentc.indexing import U
 from momentc.jit import kernel
 from momentc.map_function import MapFunction, run_in_parts
 
@@ -62,26 +63,29 @@ def _rows_that_share_a_bit(hashes, seen, shared):  # type: ignore[no-untyped-def
     mask = np.uint64(seen.shape[0] - 1)
     most = np.uint64(MOST_SHARED * n)
     n_shared = np.uint64(0)
-    for i in range(n):
+    for i in range(U(n)):
         word = (hashes[i] >> np.uint64(6)) & mask
-        place = hashes[i] & np.uint64(63)
-        bit = np.uint64(1) << place
-        n_shared += seen[word] >> place & np.uint64(1)
-        shared[word] |= seen[word] & bit
-        seen[word] |= bit
-        if n_shared > most:
-            break
+        bit = np.uint64(1) << (hashes[i] & np.uint64(63))
+        if seen[word] & bit:
+            shared[word] |= bit
+            n_shared += np.uint64(1)
+            if n_shared > most:
+                break
+        else:
+            seen[word] |= bit
     are_all = n_shared > most
-    if n_shared == 0:
-        return np.empty(0, np.int64)
     # With each row that found its bit taken there is at most one more, which took it.
-    rows = np.empty(n if are_all else np.int64(2 * n_shared), np.int64)
-    n_rows = 0
-    for i in range(n):
+    rows = np.empty(n if are_all else np.int64(2 * n_shared + 1), np.int64)
+    if are_all:
+        for i in range(U(n)):
+            rows[i] = i
+        return rows
+    n_rows = U(0)
+    for i in range(U(n)):
         word = (hashes[i] >> np.uint64(6)) & mask
-        if are_all or shared[word] >> (hashes[i] & np.uint64(63)) & np.uint64(1):
-            rows[n_rows] = i
-            n_rows += 1
+        # At the next place, and there to stay if the bit is shared: a branch is mispredicted.
+        rows[n_rows] = i
+        n_rows += shared[word] >> (hashes[i] & np.uint64(63)) & np.uint64(1)
     return rows[:n_rows]
 
 

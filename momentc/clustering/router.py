@@ -23,8 +23,9 @@ __all__ = ["CellRouter", "fit_router"]
 # Centroids of a leaf, about: more find a slightly nearer one and cost as much more for every row.
 LEAF_CELLS: Final = 16
 
-# Points that are assigned in one task.
+# Points that are assigned in one task, and together in one leaf.
 ASSIGN_POINTS: Final = 32768
+TILE: Final = 256
 
 
 @kernel
@@ -54,6 +55,36 @@ def _assign(points, depth, sides, cuts, firsts, columns, distances, cells):  # t
             cell = np.int64(candidate) if nearer else cell
             best = distances[candidate] if nearer else best
         cells[i] = np.int64(first) + cell
+
+
+@kernel
+def _assign_in_one_leaf(points, columns, cells):  # type: ignore[no-untyped-def]
+    """Fill in the cells of points where all centroids are compared: the same, many at a time."""
+    n, m = points.shape
+    tile = np.empty((m, TILE))
+    distances = np.empty(TILE)
+    least = np.empty(TILE)
+    for first in range(0, n, TILE):
+        begin = U(first)
+        count = U(min(n, first + TILE) - first)
+        for j in range(U(m)):
+            for i in range(count):
+                tile[j, i] = points[begin + i, j]
+        for i in range(count):
+            least[i] = np.inf
+            cells[begin + i] = 0
+        for candidate in range(columns.shape[1]):
+            for i in range(count):
+                distances[i] = 0.0
+            for j in range(U(m)):
+                place = columns[j, U(candidate)]
+                for i in range(count):
+                    step = tile[j, i] - place
+                    distances[i] += step * step
+            for i in range(count):
+                nearer = distances[i] < least[i]
+                least[i] = distances[i] if nearer else least[i]
+                cells[begin + i] = candidate if nearer else cells[begin + i]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +125,10 @@ class CellRouter:
         most = int(np.diff(self.firsts).max())
 
         def run(first: int, last: int) -> None:
-            _assign(points[first:last], *tree, np.empty(most), cells[first:last])
+            if self.depth == 0:
+                _assign_in_one_leaf(points[first:last], columns, cells[first:last])
+            else:
+                _assign(points[first:last], *tree, np.empty(most), cells[first:last])
 
         run_in_parts(run, len(points), ASSIGN_POINTS, map_function)
         return cells
