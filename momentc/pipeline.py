@@ -324,7 +324,7 @@ def _reduce(
                 candidates += match_surplus(
                     *source, task.points, reduced, task.wanted, task.map_function
                 )
-    if matched:
+    if len(candidates) > 1:
         with watch.stage("surplus matching"):
             # What came from other orders is compared by all points: the source of one order errs
             # beyond it.
