@@ -159,7 +159,7 @@ def _factors_of_pieces(  # type: ignore[no-untyped-def]
     # Pieces without a point have no barycentre: the others close up.
     n_filled = np.int64(0)
     for piece in range(n_pieces):
-        factor_of[piece] = 1.0
+        factor_of[piece] = 0.0
         if sums[0, piece] > 0.0:
             filled[n_filled] = piece
             ratios[n_filled] = 1.0

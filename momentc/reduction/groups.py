@@ -42,8 +42,8 @@ TREE_FROM = 3
 # 2N groups of consecutive points, so each has about two of them.
 PIECES = 4
 
-# Multiply-adds below which a batch is not worth a hand-over to other threads (about 0.5 ms), and
-# batches at most: a hand-over costs about 50 microseconds, and the batches are of equal cost.
+# Multiply-adds below which a batch is not worth another thread (about 0.5 ms: one that sleeps takes
+# 0.2 to wake up), and batches at most, of equal cost: more gain nothing.
 WORTH_A_TASK = 3_000_000
 MOST_TASKS = 12
 
