@@ -3,8 +3,7 @@
 numba compiles a kernel when it is first called and keeps it on the disk. One process compiles on
 one core. So on a machine that has not compiled yet, two more processes take the tableau and what
 stands around it, and this one everything else. Nothing depends on it: a kernel that is not ready
-when it is needed is compiled then, as are the few of a line and of groups of very many points
-(``reduction/line.py`` and ``barycentre_pieces.py``).
+when it is needed is compiled then, as are the few of a line (``reduction/line.py``).
 """
 
 import subprocess
@@ -21,6 +20,7 @@ from momentc.moments.accumulate import Basis, accumulate_moments
 from momentc.moments.features import legendre_features
 from momentc.moments.frame import fit_frame
 from momentc.moments.multi_index import product_plan
+from momentc.reduction.barycentre_pieces import compile_pieces
 from momentc.reduction.compiled_apart import remove_points_address
 from momentc.reduction.groups import compile_groups
 from momentc.reduction.kernel_weights import kernel_matrix, kernel_sums
@@ -78,8 +78,14 @@ def _compile_the_clustering_and_moments() -> None:
     SmallestGroups(local, alive, 1, plan.n_moments, seed).next(weights, 1)
 
 
+def _compile_the_tableau_and_pieces() -> None:
+    remove_points_address()
+    # By now the others have compiled what the pieces share with them.
+    compile_pieces()
+
+
 # What the others take: a third of the work each.
-PARTS = {"tableau": remove_points_address, "groups": compile_groups}
+PARTS = {"tableau": _compile_the_tableau_and_pieces, "groups": compile_groups}
 
 if __name__ == "__main__":
     PARTS[sys.argv[1]]()

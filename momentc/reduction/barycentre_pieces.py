@@ -15,10 +15,13 @@ from momentc.cells import side_of_cuts, split_order
 from momentc.indexing import U
 from momentc.jit import kernel
 from momentc.lapack import add_weighted_sums
+from momentc.moments.accumulate import accumulate_moments
 from momentc.moments.features import TILE, evaluate_features
-from momentc.reduction.barycentre_tree import remove_groups
+from momentc.moments.multi_index import ProductPlan, product_plan
+from momentc.reduction.compiled_apart import remove_points
+from momentc.tolerances import pivot_tolerance
 
-__all__ = ["MOST_FEATURES", "MOST_PIECES", "pieces_wanted", "thin_by_pieces"]
+__all__ = ["MOST_FEATURES", "compile_pieces", "pieces_wanted", "thin_by_pieces"]
 
 # Pieces per moment, at most, and the least points per moment that are worth a pass.
 MOST_PIECES = 8
@@ -51,19 +54,7 @@ def pieces_wanted(
 
 
 @kernel
-def _fill_columns(points, rows, first, last, step, box, columns):  # type: ignore[no-untyped-def]
-    """Fill ``columns`` with every ``step``-th of the rows, scaled to the box."""
-    for j in range(U(points.shape[1])):
-        centre = box[0, j]
-        half = box[1, j]
-        place = U(0)
-        for i in range(U(first), U(last), U(step)):
-            columns[j, place] = (points[U(rows[i]), j] - centre) / half
-            place += U(1)
-
-
-@kernel
-def _box_of(points, own, box):  # type: ignore[no-untyped-def]
+def _fill_box(points, own, box):  # type: ignore[no-untyped-def]
     """Fill ``box`` (2, m) with the centre and half of the width of each column; half > 0.
 
     A constant column has itself for a centre, so that it becomes 0.
@@ -93,30 +84,33 @@ def _box_of(points, own, box):  # type: ignore[no-untyped-def]
 
 @kernel
 def _sum_pieces(  # type: ignore[no-untyped-def]
-    points, rows, weights, left, n, box, depth, sides, cuts, tables, parent, axis, power, tile,
+    points, rows, weights, left, box, depth, sides, cuts, parent, axis, power, order,
     piece_of, counts, sums, totals,
 ):  # fmt: skip
     """Add up the weighted features of each piece and of all points, and note each point's piece.
 
     The weights are in ``left`` or, while that is empty, in ``weights`` at the rows. ``piece_of``
-    (>= n,), ``counts`` (P,), ``sums`` (N, P) and ``totals`` (N,) are filled in.
+    (>= n,), ``counts`` (P,), ``sums`` (N, P) and ``totals`` (N,) are filled in, the last three
+    being 0 before.
     """
-    n_features, n_pieces = sums.shape
-    for piece in range(n_pieces):
-        counts[piece] = 0
-    for a in range(n_features):
-        totals[a] = 0.0
-        for piece in range(n_pieces):
-            sums[a, piece] = 0.0
+    n = rows.shape[0]
+    m = points.shape[1]
+    n_features = sums.shape[0]
     # Tile by tile, without arrays as long as the group: their pages would take as long as the rest.
-    columns = np.empty((points.shape[1], TILE))
+    columns = np.empty((m, TILE))
+    tables = np.empty((m, order + 1, TILE))
+    tile = np.empty((n_features, TILE))
     own = np.empty(TILE)
     cells = np.empty(TILE, np.int64)
     for first in range(0, n, TILE):
         last = min(n, first + TILE)
         begin = U(first)
         count = U(last - first)
-        _fill_columns(points, rows, first, last, np.int64(1), box, columns)
+        for j in range(U(m)):
+            centre = box[0, j]
+            half = box[1, j]
+            for i in range(count):
+                columns[j, i] = (points[U(rows[begin + i]), j] - centre) / half
         if left.shape[0] == 0:
             for i in range(count):
                 own[i] = weights[U(rows[begin + i])]
@@ -145,66 +139,58 @@ def _sum_pieces(  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _factors_of_pieces(  # type: ignore[no-untyped-def]
-    sums, counts, factor_of, remove_at, pivot_tol, order_of, work, spare
-):
-    """Run Algorithm 2 on the barycentres of pieces.
+def _keep_some(rows, weights, left, piece_of, factor_of, next_rows, next_left):  # type: ignore[no-untyped-def]
+    """Fill in the rows that keep a weight, and their weights; return how many they are.
 
-    ``factor_of`` (P,) is filled with the factor of the weights of each piece. Returns how many
-    points will have a weight, of the ``counts`` (P,) in each piece.
+    ``next_rows`` and ``next_left`` have room for one more.
     """
-    n_features, n_pieces = sums.shape
-    filled = np.empty(n_pieces, np.int64)
-    ratios = np.empty(n_pieces)
+    # Every point is put at the next place, and stays there if it has a weight: a branch would be
+    # mispredicted for every piece that is left.
+    place = U(0)
+    for i in range(U(rows.shape[0])):
+        row = rows[i]
+        weight = weights[U(row)] if left.shape[0] == 0 else left[i]
+        scaled = weight * factor_of[U(piece_of[i])]
+        next_left[place] = scaled
+        next_rows[place] = row
+        place += U(scaled > 0.0)
+    return np.int64(place)
+
+
+@kernel
+def _take_over(weights, own, rows, left):  # type: ignore[no-untyped-def]
+    """Give the rows what is left, and the others of the group 0."""
+    for i in range(U(own.shape[0])):
+        weights[U(own[i])] = 0.0
+    for i in range(U(rows.shape[0])):
+        weights[U(rows[i])] = left[i]
+
+
+def _factors_of_pieces(sums: NDArray[np.float64], pivot_tol: float) -> NDArray[np.float64]:
+    """Return the factor of the weights of each piece, by Algorithm 2 on their barycentres."""
+    n_features = len(sums)
     # Pieces without a point have no barycentre: the others close up.
-    n_filled = np.int64(0)
-    for piece in range(n_pieces):
-        factor_of[piece] = 0.0
-        if sums[0, piece] > 0.0:
-            filled[n_filled] = piece
-            ratios[n_filled] = 1.0
-            n_filled += 1
-    closed_up = work[: n_features * n_filled].reshape((n_features, n_filled))
-    for a in range(n_features):
-        for place in range(n_filled):
-            closed_up[a, place] = sums[a, filled[place]]
+    filled = np.flatnonzero(sums[0] > 0.0)
+    masses = sums[0, filled]
+    left = masses.copy()
+    n_filled = len(filled)
     if n_filled > n_features:
-        remove_groups(
-            closed_up, n_filled - n_features, ratios, remove_at, pivot_tol, order_of, spare
-        )
-    n_left = np.int64(0)
-    for place in range(n_filled):
-        factor_of[filled[place]] = ratios[place]
-        if ratios[place] > 0.0:
-            n_left += counts[filled[place]]
-    return n_left
+        remove_points(
+            np.ascontiguousarray(sums[:, filled] / masses), left, n_filled - n_features, pivot_tol,
+            np.empty(n_filled, dtype=np.int64), np.empty(n_features * n_filled),
+        )  # fmt: skip
+    factor_of = np.zeros(sums.shape[1])
+    factor_of[filled] = left / masses
+    return factor_of
 
 
-@kernel
-def _moments_agree(  # type: ignore[no-untyped-def]
-    points, rows, weights, n, box, tables, parent, axis, power, tile, wanted, group_tol
-):
-    """Tell whether the first ``n`` rows and weights have the moments ``wanted`` (N,)."""
-    found = np.empty(wanted.shape[0])
-    for a in range(found.shape[0]):
-        found[a] = 0.0
-    columns = np.empty((points.shape[1], TILE))
-    for first in range(0, n, TILE):
-        last = min(n, first + TILE)
-        _fill_columns(points, rows, first, last, np.int64(1), box, columns)
-        evaluate_features(columns, np.int64(0), last - first, tables, parent, axis, power, tile)
-        add_weighted_sums(tile, weights, first, last, found)
-    agree = True
-    for a in range(found.shape[0]):
-        # A NaN does not agree.
-        agree &= abs(wanted[a] - found[a]) <= group_tol * wanted[0]
-    return agree
-
-
-@kernel
-def thin_by_pieces(  # type: ignore[no-untyped-def]
-    points, weights, own, parent, axis, power, order, remove_at, pivot_tol, group_tol, work, spare
-):
+def thin_by_pieces(
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    own: NDArray[np.int64],
+    plan: ProductPlan,
+    group_tol: float,
+) -> NDArray[np.int64]:
     """Bring most weights of a group to 0 while it has very many points, and keep its moments.
 
     The moments of what is left are evaluated again, and compared with sums over all points that
@@ -213,88 +199,67 @@ def thin_by_pieces(  # type: ignore[no-untyped-def]
     Parameters
     ----------
     points : (n_points, m) float64 ndarray
-        IN.
     weights : (n_points,) float64 ndarray
-        IN, OUT: > 0 at the rows of the group at first; changed only there.
+        > 0 at the rows of the group; changed only there.
     own : (n,) int64 ndarray
-        IN, the rows of the group.
-    parent, axis, power : (N,) int64 ndarray
-        IN, see ProductPlan.
-    order : int
-    remove_at : int
-        See ``remove_points_address``.
-    pivot_tol, group_tol : float
-        Pivot tolerance; largest error of a moment for each unit of mass.
-    work, spare : (>= N max(MOST_PIECES N, TILE),) float64 ndarray
-        Work space.
+        The rows of the group.
+    plan : ProductPlan
+    group_tol : float
+        Largest error of a moment for each unit of mass.
 
     Returns
     -------
     (n_left,) int64 ndarray
         The rows that still have a weight, in their order.
     """
-    n = own.shape[0]
-    m = points.shape[1]
-    n_features = parent.shape[0]
-    depth = 0
-    while 2 ** (depth + 1) <= MOST_PIECES * n_features:
-        depth += 1
+    n_features = plan.n_moments
+    depth = (MOST_PIECES * n_features).bit_length() - 1
     n_pieces = 2**depth
-    n_sample = SAMPLE_OF_PIECE * n_pieces
-    box = np.empty((2, m))
-    order_of = np.empty(n_pieces, np.int64)
-    sides = np.empty(n_pieces, np.int64)
-    cuts = np.empty(n_pieces)
-    counts = np.empty(n_pieces, np.int64)
-    factor_of = np.empty(n_pieces)
-    tables = np.empty((m, order + 1, TILE))
-    piece_of = np.empty(n, np.uint16)
-    totals = np.empty(n_features)
-    wanted = np.empty(n_features)
-    tile = spare[: n_features * TILE].reshape((n_features, TILE))
-    _box_of(points, own, box)
+    box = np.empty((2, points.shape[1]))
+    _fill_box(points, own, box)
+    piece_of = np.empty(len(own), dtype=np.uint16)
+    sides, cuts = np.empty(n_pieces, dtype=np.int64), np.empty(n_pieces)
     # The rows that are left, with their weights; at first all, with the weights that they have.
-    rows = own
-    left = np.empty(0)
-    while n > PIECES_FROM * n_features:
-        step = max(1, n // n_sample)
-        sample = np.empty((m, (n + step - 1) // step))
-        _fill_columns(points, rows, np.int64(0), n, step, box, sample)
-        split_order(sample, depth, sides, cuts)
-        sums = np.empty((n_features, n_pieces))
+    rows, left = own, np.empty(0)
+    wanted: NDArray[np.float64] | None = None
+    while len(rows) > PIECES_FROM * n_features:
+        step = max(1, len(rows) // (SAMPLE_OF_PIECE * n_pieces))
+        sample = (points[rows[::step]] - box[0]) / box[1]
+        split_order(np.ascontiguousarray(sample.T), depth, sides, cuts)
+        counts = np.zeros(n_pieces, dtype=np.int64)
+        sums, totals = np.zeros((n_features, n_pieces)), np.zeros(n_features)
         _sum_pieces(
-            points, rows, weights, left, n, box, depth, sides, cuts, tables, parent, axis, power,
-            tile, piece_of, counts, sums, totals,
+            points, rows, weights, left, box, depth, sides, cuts, plan.parent, plan.axis,
+            plan.power, plan.order, piece_of, counts, sums, totals,
         )  # fmt: skip
-        if left.shape[0] == 0:
-            for a in range(n_features):
-                wanted[a] = totals[a]
-        n_next = _factors_of_pieces(
-            sums, counts, factor_of, remove_at, pivot_tol, order_of, work, spare
-        )
-        if n_next == n:
+        if wanted is None:
+            wanted = totals
+        factor_of = _factors_of_pieces(sums, pivot_tolerance(n_features))
+        n_left = int(counts[factor_of > 0.0].sum())
+        if n_left == len(rows):
             break
-        # Every point is put at the next place, and stays there if it has a weight: a branch would
-        # be mispredicted for every piece that is left.
-        next_rows = np.empty(n_next + 1, np.int64)
-        next_left = np.empty(n_next + 1)
-        place = U(0)
-        for i in range(U(n)):
-            row = rows[i]
-            weight = weights[U(row)] if left.shape[0] == 0 else left[i]
-            scaled = weight * factor_of[U(piece_of[i])]
-            next_left[place] = scaled
-            next_rows[place] = row
-            place += U(scaled > 0.0)
-        n = np.int64(place)
-        rows = next_rows
-        left = next_left
-    if left.shape[0] == 0 or not _moments_agree(
-        points, rows, left, n, box, tables, parent, axis, power, tile, wanted, group_tol
-    ):
+        next_rows, next_left = np.empty(n_left + 1, dtype=np.int64), np.empty(n_left + 1)
+        n_left = _keep_some(rows, weights, left, piece_of, factor_of, next_rows, next_left)
+        rows, left = next_rows[:n_left], next_left[:n_left]
+    if wanted is None or len(left) == 0:
         return own
-    for i in range(own.shape[0]):
-        weights[own[i]] = 0.0
-    for i in range(n):
-        weights[rows[i]] = left[i]
-    return rows[:n].copy()
+    found = accumulate_moments((points[rows] - box[0]) / box[1], left, plan.order, "legendre")
+    # Written so that a NaN counts as too large.
+    if not np.all(np.abs(wanted - found.high) <= group_tol * wanted[0]):
+        return own
+    _take_over(weights, own, rows, left)
+    return rows.copy()
+
+
+def compile_pieces() -> None:
+    """Compile the kernels of :func:`thin_by_pieces`, by calls that have nothing to do."""
+    rows, weights, cells = np.empty(0, dtype=np.int64), np.empty(0), np.zeros(1, dtype=np.int64)
+    points, box, plan = np.empty((0, 1)), np.empty((2, 1)), product_plan(1, 0)
+    piece_of = np.empty(0, dtype=np.uint16)
+    _fill_box(points, rows, box)
+    _sum_pieces(
+        points, rows, weights, weights, box, 0, cells, np.zeros(1), plan.parent, plan.axis,
+        plan.power, plan.order, piece_of, cells, np.zeros((1, 1)), np.zeros(1),
+    )  # fmt: skip
+    _keep_some(rows, weights, weights, piece_of, np.zeros(1), np.zeros(1, np.int64), np.zeros(1))
+    _take_over(weights, rows, rows, weights)

@@ -21,8 +21,6 @@ from momentc.map_function import MapFunction
 from momentc.moments.features import TILE, evaluate_features
 from momentc.moments.multi_index import ProductPlan, product_plan
 from momentc.reduction.barycentre_pieces import (
-    MOST_FEATURES,
-    MOST_PIECES,
     pieces_wanted,
     thin_by_pieces,
 )
@@ -216,13 +214,12 @@ _kept = threading.local()
 
 
 def _work_space(n_features: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return two arrays that hold the features of TREE_FROM N points, of all pieces, or of a tile.
+    """Return two arrays that hold the features of TREE_FROM N points, or of a tile.
 
     They stay with the thread. What is allocated and freed for every batch goes back to the system,
     and fetching its pages again takes as long as a factorisation.
     """
-    most = TREE_FROM if n_features > MOST_FEATURES else MOST_PIECES
-    size = n_features * max(most * n_features, TILE)
+    size = n_features * max(TREE_FROM * n_features, TILE)
     arrays: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     arrays = getattr(_kept, "arrays", None)
     if arrays is None or len(arrays[0]) < size:
@@ -276,7 +273,6 @@ def _thinned(
     weights: NDArray[np.float64],
     groups: Groups,
     plan: ProductPlan,
-    remove_at: int,
     map_function: MapFunction,
 ) -> Groups:
     """Return the groups after those of very many points have lost most of them."""
@@ -286,12 +282,8 @@ def _thinned(
     members = np.split(groups.members, groups.offsets[1:-1])
 
     def thin(group: int) -> NDArray[np.int64]:
-        left: NDArray[np.int64] = thin_by_pieces(
-            points, weights, members[group], plan.parent, plan.axis, plan.power, plan.order,
-            remove_at, pivot_tolerance(plan.n_moments), group_tolerance(plan.n_moments),
-            *_work_space(plan.n_moments),
-        )  # fmt: skip
-        return left
+        tolerance = group_tolerance(plan.n_moments)
+        return thin_by_pieces(points, weights, members[group], plan, tolerance)
 
     for group, left in zip(wanted, map_function(thin, wanted), strict=True):
         members[group] = left
@@ -345,7 +337,7 @@ def reduce_groups(
         return 0
     remove_at = remove_points_address()
     n_before = len(groups.members)
-    groups = _thinned(points, weights, groups, plan, remove_at, map_function)
+    groups = _thinned(points, weights, groups, plan, map_function)
     n_thinned = n_before - len(groups.members)
     missed = np.zeros(len(groups), dtype=np.bool_)
 

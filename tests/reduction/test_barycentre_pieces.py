@@ -8,17 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from momentc.moments.features import TILE
 from momentc.moments.multi_index import product_plan
 from momentc.reduction.barycentre_pieces import (
     MOST_FEATURES,
-    MOST_PIECES,
     PIECES_FROM,
     pieces_wanted,
     thin_by_pieces,
 )
-from momentc.reduction.compiled_apart import remove_points_address
-from momentc.tolerances import group_tolerance, pivot_tolerance
+from momentc.tolerances import group_tolerance
 from tests import oracle
 
 Array = NDArray[np.float64]
@@ -30,14 +27,11 @@ def thin(
 ) -> tuple[NDArray[np.int64], Array]:  # fmt: skip
     """Return the rows that are left of a group, of all if none is given, and all weights."""
     plan = product_plan(points.shape[1], k)
-    size = plan.n_moments * max(MOST_PIECES * plan.n_moments, TILE)
     left = weights.copy()
+    tolerance = group_tolerance(plan.n_moments) if group_tol is None else group_tol
     rows = thin_by_pieces(
-        points, left, np.arange(len(points)) if own is None else own, plan.parent, plan.axis,
-        plan.power, k, remove_points_address(), pivot_tolerance(plan.n_moments),
-        group_tolerance(plan.n_moments) if group_tol is None else group_tol,
-        np.empty(size), np.empty(size),
-    )  # fmt: skip
+        points, left, np.arange(len(points)) if own is None else own, plan, tolerance
+    )
     return rows, left
 
 
