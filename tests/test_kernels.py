@@ -27,6 +27,8 @@ for m in (2, 3):
     points[7] = points[3]
     for target in (80, 700):
         compress(points, 2, target)
+# So many that they are thinned by pieces.
+compress(np.random.default_rng(0).normal(size=(20_000, 2)), 1, 3)
 print(Compiled.names)
 """
 
