@@ -18,7 +18,8 @@ from momentc.lapack import add_weighted_sums
 from momentc.moments.accumulate import accumulate_moments
 from momentc.moments.features import TILE, evaluate_features
 from momentc.moments.multi_index import ProductPlan, product_plan
-from momentc.reduction.compiled_apart import remove_points
+from momentc.reduction.barycentre_tree import remove_groups
+from momentc.reduction.compiled_apart import remove_points_address
 from momentc.tolerances import pivot_tolerance
 
 __all__ = ["MOST_FEATURES", "compile_pieces", "pieces_wanted", "thin_by_pieces"]
@@ -171,16 +172,16 @@ def _factors_of_pieces(sums: NDArray[np.float64], pivot_tol: float) -> NDArray[n
     n_features = len(sums)
     # Pieces without a point have no barycentre: the others close up.
     filled = np.flatnonzero(sums[0] > 0.0)
-    masses = sums[0, filled]
-    left = masses.copy()
     n_filled = len(filled)
+    ratios = np.ones(n_filled)
     if n_filled > n_features:
-        remove_points(
-            np.ascontiguousarray(sums[:, filled] / masses), left, n_filled - n_features, pivot_tol,
-            np.empty(n_filled, dtype=np.int64), np.empty(n_features * n_filled),
+        remove_groups(
+            np.ascontiguousarray(sums[:, filled]), n_filled - n_features, ratios,
+            remove_points_address(), pivot_tol, np.empty(n_filled, dtype=np.int64),
+            np.empty(n_features * n_filled),
         )  # fmt: skip
     factor_of = np.zeros(sums.shape[1])
-    factor_of[filled] = left / masses
+    factor_of[filled] = ratios
     return factor_of
 
 

@@ -20,10 +20,7 @@ from momentc.lapack import add_weighted_sums
 from momentc.map_function import MapFunction
 from momentc.moments.features import TILE, evaluate_features
 from momentc.moments.multi_index import ProductPlan, product_plan
-from momentc.reduction.barycentre_pieces import (
-    pieces_wanted,
-    thin_by_pieces,
-)
+from momentc.reduction.barycentre_pieces import pieces_wanted, thin_by_pieces
 from momentc.reduction.barycentre_tree import shrink_by_barycentres
 from momentc.reduction.box import scale_to_box
 from momentc.reduction.compiled_apart import call_remove_points, remove_points_address
