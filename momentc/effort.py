@@ -6,20 +6,24 @@ number of variables and the target alone, so that the memory can be planned befo
 """
 
 import math
-from typing import Final
+from typing import Final, Literal
 
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import largest_order
 from momentc.options import Effort
 
 __all__ = [
+    "SurplusMeans",
     "highest_order",
-    "matches_surplus",
     "surplus_bytes",
+    "surplus_means",
     "surplus_orders",
     "working_order",
     "working_orders",
 ]
+
+# How the freedom of the weights is spent (``momentc.surplus``).
+SurplusMeans = Literal["spline", "calibration"]
 
 # What a working order K > k may cost, by effort: its moments relative to those of order k, and in
 # all. The cost of removing a point grows as N_K^2, so "normal" raises the order where that is next
@@ -40,9 +44,9 @@ MORE_ORDERS: Final = 4
 # diameter than they gain by the order.
 POINTS_PER_MOMENT: Final = 3
 
-# Points of the target up to which the freedom of their weights is spent as well, by effort: that
-# takes the cube of their number of operations.
-_MATCHED_POINTS: Final[dict[Effort, int]] = {"low": 0, "normal": 1000, "high": 4000}
+# Points of the target up to which the freedom of their weights is spent on a spline, by effort:
+# that takes the cube of their number of operations.
+_SPLINE_POINTS: Final[dict[Effort, int]] = {"low": 0, "normal": 1000, "high": 4000}
 
 # In so many variables orders are raised even where that is done; in more, groups of more points
 # lose by their diameter what the order gains, once it is.
@@ -57,7 +61,19 @@ SURPLUS_PARTS: Final = (0.1, 0.2, 0.35)
 MOST_CONDITIONS: Final = 0.6
 
 # Matrices of all pairs of points that are in memory together.
-SURPLUS_COPIES: Final = 4
+SPLINE_COPIES: Final = 4
+
+# Calibration: moments that are tried, orders above K at most, the part of the points that the
+# moments may be, and numbers at most in the matrix of their features; and how many such matrices
+# are in memory together.
+CALIBRATED_MOMENTS: Final = (130, 300)
+CALIBRATED_ORDERS: Final = 3
+CALIBRATED_PART: Final = 0.2
+CALIBRATED_FEATURES: Final = 1 << 22
+CALIBRATION_COPIES: Final = 3
+
+# The order of the reductions up to which it is worth its time: beyond, it gains next to nothing.
+CALIBRATED_UP_TO: Final = 4
 
 
 def working_order(k: int, rank: int, target: int, effort: Effort) -> int:
@@ -91,7 +107,7 @@ def working_orders(k: int, rank: int, target: int, effort: Effort) -> list[int]:
         See :func:`working_order`.
     """
     raised = _raised_order(k, rank, target, effort)
-    if not matches_surplus(rank, target, effort):
+    if surplus_means(rank, target, effort) != "spline":
         return [raised]
     if rank <= RAISED_AND_MATCHED and effort == "normal":
         return [raised]
@@ -115,15 +131,24 @@ def _raised_order(k: int, rank: int, target: int, effort: Effort) -> int:
     return order
 
 
-def matches_surplus(rank: int, target: int, effort: Effort) -> bool:
-    """Return whether the freedom of the weights is spent (``momentc.surplus``).
+def surplus_means(rank: int, target: int, effort: Effort) -> SurplusMeans | None:
+    """Return how the freedom of the weights is spent; None if it is not.
 
     Not in one variable, where a higher order brings as much.
+
+    Parameters
+    ----------
+    rank, target, effort
+        See :func:`working_order`.
     """
-    return rank > 1 and target <= _MATCHED_POINTS[effort]
+    if rank <= 1 or effort == "low":
+        return None
+    return "spline" if target <= _SPLINE_POINTS[effort] else "calibration"
 
 
-def surplus_orders(order: int, rank: int, n_points: int) -> list[int]:
+def surplus_orders(
+    order: int, rank: int, n_points: int, means: SurplusMeans | None, known: float = math.inf
+) -> list[int]:
     """Return the orders K' >= K that surplus matching tries, ascending; none without room for it.
 
     Parameters
@@ -134,11 +159,21 @@ def surplus_orders(order: int, rank: int, n_points: int) -> list[int]:
         Number of variables.
     n_points : int
         Points whose weights are matched.
+    means : {'spline', 'calibration'} or None
+        Calibration to the order K itself changes nothing: it tries higher ones only.
+    known : int, optional
+        Order up to which the moments that are wanted are known.
     """
-    if n_moments(rank, order) > MOST_CONDITIONS * n_points:
-        return []
-    found = (largest_order(rank, int(part * n_points)) for part in SURPLUS_PARTS)
-    return sorted({order, *(max(order, candidate) for candidate in found)})
+    if means == "calibration" and order <= CALIBRATED_UP_TO:
+        most = min(CALIBRATED_PART * n_points, CALIBRATED_FEATURES / n_points)
+        tried = (largest_order(rank, min(count, int(most))) for count in CALIBRATED_MOMENTS)
+        found = {int(min(order + CALIBRATED_ORDERS, highest, known)) for highest in tried}
+        return sorted(candidate for candidate in found if candidate > order)
+    if means == "spline" and n_moments(rank, order) <= MOST_CONDITIONS * n_points:
+        tried = (largest_order(rank, int(part * n_points)) for part in SURPLUS_PARTS)
+        found = {order, *(max(order, candidate) for candidate in tried)}
+        return sorted(candidate for candidate in found if candidate <= known)
+    return []
 
 
 def highest_order(k: int, rank: int, target: int, effort: Effort) -> int:
@@ -150,11 +185,22 @@ def highest_order(k: int, rank: int, target: int, effort: Effort) -> int:
         See :func:`working_order`.
     """
     order = working_order(k, rank, target, effort)
-    if not matches_surplus(rank, target, effort):
-        return order
-    return max([order, *surplus_orders(order, rank, target)])
+    means = surplus_means(rank, target, effort)
+    return max([order, *surplus_orders(order, rank, target, means)])
 
 
-def surplus_bytes(rank: int, target: int, effort: Effort) -> int:
-    """Return the bytes that surplus matching takes at its peak."""
-    return SURPLUS_COPIES * 8 * target**2 if matches_surplus(rank, target, effort) else 0
+def surplus_bytes(k: int, rank: int, target: int, effort: Effort) -> int:
+    """Return the bytes that surplus matching takes at its peak.
+
+    Parameters
+    ----------
+    k, rank, target, effort
+        See :func:`working_order`.
+    """
+    means = surplus_means(rank, target, effort)
+    if means == "spline":
+        return SPLINE_COPIES * 8 * target**2
+    order = working_order(k, rank, target, effort)
+    if tried := surplus_orders(order, rank, target, means):
+        return CALIBRATION_COPIES * 8 * target * n_moments(rank, tried[-1])
+    return 0

@@ -18,8 +18,8 @@ from momentc.clustering.reach import order_within_clusters
 from momentc.compression import Compression, certify, matched_order
 from momentc.effort import (
     highest_order,
-    matches_surplus,
     surplus_bytes,
+    surplus_means,
     working_order,
     working_orders,
 )
@@ -266,7 +266,8 @@ def _in_units(moments: Moments, exponent: int) -> Moments:
 
 def _affordable(stream: CellStream, options: CompressOptions) -> CompressOptions:
     """Return the options without surplus matching where the memory of a stream is too small."""
-    needed = surplus_bytes(stream.setting.frame.rank, options.target, options.effort)
+    rank = stream.setting.frame.rank
+    needed = surplus_bytes(options.k, rank, options.target, options.effort)
     if MATCHING_SHARE * needed <= stream.plan.memory:
         return options
     return replace(options, effort="low")
@@ -313,16 +314,16 @@ def _reduce(
             task.points, options.k, max(orders), options.target, options.seed
         )
     lowered = sorted({min(order, compact) for order in orders})
-    matched = matches_surplus(task.points.shape[1], options.target, options.effort)
+    means = surplus_means(task.points.shape[1], options.target, options.effort)
     candidates: list[Candidate] = []
     for order in lowered:
         with watch.stage("reduction"):
             reduced, source = _reduced(task, order)
         candidates.append(reduced)
-        if matched:
+        if means is not None:
             with watch.stage("surplus matching"):
                 candidates += match_surplus(
-                    *source, task.points, reduced, task.wanted, task.map_function
+                    *source, task.points, reduced, task.wanted, means, task.map_function
                 )
     if len(candidates) > 1:
         with watch.stage("surplus matching"):

@@ -6,6 +6,10 @@ functions that are smooth over all of the data, and under these conditions the d
 polyharmonic spline is brought to its minimum (``reduction/kernel_weights.py``), which serves local
 functions and those with kinks.
 
+The spline takes the cube of the number of points. Where there are too many for it, the weights are
+changed as little as matches the moments up to K' (*calibration*, ``reduction/matching.py``): that
+serves smooth functions alone, and only where K is low.
+
 How high K' may be depends on the data: far points dominate high orders, and where they are few the
 weights that match them serve nothing else. So a few orders are tried, and one is chosen on a panel
 of random functions of the data, independent of any by which errors are reported. To leave the
@@ -13,7 +17,7 @@ weights as they are is an allowed answer.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
@@ -21,12 +25,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.effort import surplus_orders
+from momentc.effort import SurplusMeans, surplus_orders
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments
 from momentc.moments.features import legendre_features
+from momentc.moments.multi_index import n_moments
 from momentc.panel import draw_panel
 from momentc.reduction.kernel_weights import KernelWeights, kernel_sums
+from momentc.reduction.matching import least_change
 
 __all__ = ["Candidate", "Judge", "best_first", "match_surplus", "preference"]
 
@@ -155,6 +161,7 @@ def match_surplus(
     points: Array,
     reduced: Candidate,
     wanted: Moments,
+    means: SurplusMeans | None,
     map_function: MapFunction = map,
 ) -> list[Candidate]:
     """Return what else the weights of a candidate can be.
@@ -172,6 +179,7 @@ def match_surplus(
         As the reductions left it.
     wanted : Moments
         Of all points, Legendre products in the frame, up to the highest order to be tried.
+    means : {'spline', 'calibration'} or None
     map_function : callable
         Runs the independent parts; the result does not depend on it.
 
@@ -183,24 +191,36 @@ def match_surplus(
     """
     support, weights = points[reduced.kept], reduced.weights
     m = support.shape[1]
-    orders = surplus_orders(reduced.order, m, len(support))
-    orders = [order for order in orders if order <= wanted.plan.order]
+    orders = surplus_orders(reduced.order, m, len(support), means, wanted.plan.order)
     if not orders:
         return []
     highest = wanted.up_to(orders[-1])
-    p = min(SMOOTHNESS, orders[0])
     have = accumulate_moments(support, weights, highest.plan.order, "legendre", map_function)
-    try:
-        kernel = KernelWeights(
-            support, weights, kernel_sums(support, source, source_weights, p, map_function),
-            legendre_features(support, highest.plan), highest.missing_in(have), highest.plan, p,
-            LEAST_RATIO, map_function,
-        )  # fmt: skip
-    except np.linalg.LinAlgError:
-        return []
-    found = ((order, kernel.matching(order)) for order in orders)
+    features = legendre_features(support, highest.plan)
+    missing = highest.missing_in(have)
+    found: Iterable[Array | None]
+    if means == "calibration":
+        counts = [n_moments(m, order) for order in orders]
+        found = (_calibrated(weights, features[:n], missing[:n]) for n in counts)
+    else:
+        p = min(SMOOTHNESS, orders[0])
+        sums = kernel_sums(support, source, source_weights, p, map_function)
+        try:
+            kernel = KernelWeights(
+                support, weights, sums, features, missing, highest.plan, p, LEAST_RATIO,
+                map_function,
+            )  # fmt: skip
+        except np.linalg.LinAlgError:
+            return []
+        found = map(kernel.matching, orders)
     return [
         Candidate(reduced.kept, matching, order, reduced=False)
-        for order, matching in found
+        for order, matching in zip(orders, found, strict=True)
         if matching is not None
     ]
+
+
+def _calibrated(weights: Array, features: Array, missing: Array) -> Array | None:
+    """Return the weights changed as little as gives them the moments, None if one falls too low."""
+    factor = 1.0 + least_change(features, weights, missing)
+    return weights * factor if np.all(factor >= LEAST_RATIO) else None

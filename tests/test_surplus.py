@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import momentc
 from momentc import surplus
-from momentc.effort import matches_surplus, surplus_orders
+from momentc.effort import SurplusMeans, surplus_bytes, surplus_means, surplus_orders
 from momentc.moments.accumulate import accumulate_moments
 from momentc.options import CompressOptions, Effort
 from momentc.panel import draw_panel
@@ -26,28 +26,47 @@ def mixture(n: int, m: int, width: float, seed: int = 0) -> Array:
 
 
 @pytest.mark.parametrize(
-    ("order", "rank", "n_points", "expected"),
+    ("means", "order", "rank", "n_points", "expected"),
     [
-        (3, 2, 400, [3, 7, 11, 15]),  # 36, 78 and 136 moments, of 40, 80 and 140
-        (5, 3, 400, [5, 7]),  # 56 are more than 40, 84 more than 80
-        (5, 5, 500, [5]),  # 252 are half of the points already
-        (5, 5, 400, []),  # more than MOST_CONDITIONS of them
-        (1, 2, 5, [1]),
+        ("spline", 3, 2, 400, [3, 7, 11, 15]),  # 36, 78 and 136 moments, of 40, 80 and 140
+        ("spline", 5, 3, 400, [5, 7]),  # 56 are more than 40, 84 more than 80
+        ("spline", 5, 5, 500, [5]),  # 252 are half of the points already
+        ("spline", 5, 5, 400, []),  # more than MOST_CONDITIONS of them
+        ("spline", 1, 2, 5, [1]),
+        ("calibration", 2, 5, 2000, [4, 5]),  # 126 and 252 moments
+        ("calibration", 2, 5, 1001, [4]),  # 252 are more than CALIBRATED_PART of the points
+        ("calibration", 4, 3, 2000, [7]),  # CALIBRATED_ORDERS more
+        ("calibration", 4, 5, 2000, [5]),  # 252; more than 130 would be needed for the first
+        ("calibration", 5, 3, 2000, []),  # CALIBRATED_UP_TO
+        ("calibration", 2, 5, 50_000, [3]),  # CALIBRATED_FEATURES: 83 moments at most
+        ("calibration", 2, 5, 1_000_000, []),
+        (None, 2, 5, 2000, []),
     ],
 )
-def test_orders_that_are_tried(order: int, rank: int, n_points: int, expected: list[int]) -> None:
-    assert surplus_orders(order, rank, n_points) == expected
+def test_orders_that_are_tried(
+    means: SurplusMeans | None, order: int, rank: int, n_points: int, expected: list[int]
+) -> None:
+    assert surplus_orders(order, rank, n_points, means) == expected
 
 
 @pytest.mark.parametrize("effort", ["normal", "high"])
 def test_when_it_is_done(effort: Effort) -> None:
-    assert matches_surplus(2, 100, effort)
-    assert not matches_surplus(1, 100, effort)
-    assert not matches_surplus(2, 1_000_000, effort)
-    assert not matches_surplus(2, 100, "low")
+    assert surplus_means(2, 100, effort) == "spline"
+    assert surplus_means(2, 1_000_000, effort) == "calibration"
+    assert surplus_means(1, 100, effort) is None
+    assert surplus_means(2, 100, "low") is None
 
 
-def matchings(points: Array, k: int, target: int, known: int) -> tuple[Candidate, list[Candidate]]:
+def test_the_memory_does_not_grow_without_bound() -> None:
+    assert surplus_bytes(3, 3, 100, "low") == surplus_bytes(3, 1, 100, "normal") == 0
+    assert surplus_bytes(3, 3, 2000, "normal") < surplus_bytes(3, 3, 10_000, "normal")
+    for k in (1, 3):
+        assert max(surplus_bytes(k, 3, 2**n, "normal") for n in range(10, 40)) <= 2**27
+
+
+def matchings(
+    points: Array, k: int, target: int, known: int, means: SurplusMeans = "spline"
+) -> tuple[Candidate, list[Candidate]]:
     """Return points in a frame as reduced at order k, and what their weights can be besides.
 
     The moments up to the order ``known`` are there.
@@ -56,17 +75,19 @@ def matchings(points: Array, k: int, target: int, known: int) -> tuple[Candidate
     reduced = Candidate(kept.index, kept.weights, k, reduced=True)
     ones = np.ones(len(points))
     wanted = accumulate_moments(points, ones, known, "legendre")
-    return reduced, match_surplus(points, ones, points, reduced, wanted)
+    return reduced, match_surplus(points, ones, points, reduced, wanted, means)
 
 
-@pytest.mark.parametrize("m", [2, 3])
-def test_every_answer_matches_its_order(m: int) -> None:
+@pytest.mark.parametrize(("means", "m"), [("spline", 2), ("spline", 3), ("calibration", 5)])
+def test_every_answer_matches_its_order(means: SurplusMeans, m: int) -> None:
     points = np.random.default_rng(m).uniform(-1.0, 1.0, (3000, m))
-    reduced, found = matchings(points, 3, 300, known=12)
+    k, target, known = (3, 300, 12) if means == "spline" else (2, 1100, 5)
+    reduced, found = matchings(points, k, target, known, means)
     orders = [candidate.order for candidate in found]
-    assert len(orders) >= 2
-    assert set(orders) <= set(surplus_orders(3, m, 300))
-    everything = accumulate_moments(points, np.ones(3000), 12, "legendre")
+    assert orders
+    assert set(orders) <= set(surplus_orders(k, m, target, means))
+    assert max(orders) > k
+    everything = accumulate_moments(points, np.ones(3000), known, "legendre")
     for candidate in found:
         assert candidate.kept is reduced.kept
         have = accumulate_moments(
@@ -79,9 +100,17 @@ def test_every_answer_matches_its_order(m: int) -> None:
 
 def test_no_order_beyond_the_moments_that_are_known() -> None:
     points = np.random.default_rng(2).uniform(-1.0, 1.0, (3000, 2))
-    assert surplus_orders(3, 2, 300)[1] == 6
+    assert surplus_orders(3, 2, 300, "spline")[1] == 6
     _, found = matchings(points, 3, 300, known=5)
     assert {candidate.order for candidate in found} == {3}
+
+
+def test_calibration_goes_as_far_as_the_moments_are_known() -> None:
+    points = np.random.default_rng(2).uniform(-1.0, 1.0, (3000, 3))
+    assert surplus_orders(4, 3, 1100, "calibration") == [7]
+    _, found = matchings(points, 4, 1100, known=6, means="calibration")
+    assert {candidate.order for candidate in found} == {6}
+    assert matchings(points, 4, 1100, known=4, means="calibration")[1] == []
 
 
 def test_no_room_leaves_the_weights() -> None:
@@ -123,13 +152,39 @@ def test_it_lowers_the_errors(points: Array, k: int) -> None:
     assert np.exp(np.mean(np.log([*ratios.values()]))) < 0.65, ratios
 
 
-def test_the_order_that_is_named_is_matched() -> None:
-    points = np.random.default_rng(1).uniform(-1.0, 1.0, (4000, 2))
-    done = compress_points(points, np.ones(4000), CompressOptions(3, 400))
-    assert done.kept_order > 3
+@pytest.mark.parametrize(
+    "points",
+    [np.random.default_rng(0).uniform(-1.0, 1.0, (8000, 5)), mixture(8000, 5, 0.3)],
+    ids=["uniform", "clusters"],
+)
+def test_calibration_lowers_the_errors_of_smooth_functions(points: Array) -> None:
+    """More points than a spline can take, of a low order: two orders or three more."""
+    plain, matched = errors(points, 2, 1300, "low"), errors(points, 2, 1300, "normal")
+    ratios = {name: matched[name] / plain[name] for name in plain}
+    assert ratios["sigmoid"] < 0.6, ratios
+    assert ratios["rational"] < 0.5, ratios
+    assert max(ratios.values()) < 1.25, ratios
+
+
+def test_calibration_that_costs_a_weight_too_much_is_not_an_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points = np.random.default_rng(5).uniform(-1.0, 1.0, (3000, 5))
+    reduced, found = matchings(points, 2, 1100, known=5, means="calibration")
+    least = min(float(np.min(it.weights / reduced.weights)) for it in found)
+    assert surplus.LEAST_RATIO < least < 1.0
+    monkeypatch.setattr(surplus, "LEAST_RATIO", 0.5 * (least + 1.0))
+    assert matchings(points, 2, 1100, known=5, means="calibration")[1] == []
+
+
+@pytest.mark.parametrize(("m", "k", "target"), [(2, 3, 400), (4, 1, 1200)])
+def test_the_order_that_is_named_is_matched(m: int, k: int, target: int) -> None:
+    points = np.random.default_rng(1).uniform(-1.0, 1.0, (4000, m))
+    done = compress_points(points, np.ones(4000), CompressOptions(k, target))
+    assert done.kept_order > k
     assert done.matched_order >= done.kept_order
     assert max(done.error[: done.kept_order + 1]) <= 1e-13
-    assert len(done.support) == 400
+    assert len(done.support) == target
 
 
 def spoil(candidates: list[Candidate], size: float) -> list[Candidate]:

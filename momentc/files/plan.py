@@ -378,7 +378,7 @@ def needed_memory(
     """Bytes that the in-memory compression of `source` takes at its peak."""
     points = source.n_rows * (POINT_COPIES * 8 * n_columns + ROW_BYTES) + held_bytes(source)
     tableaus = TABLEAU_COPIES * n_moments * n_moments * 8
-    surplus = surplus_bytes(n_columns, options.target, options.effort)
+    surplus = surplus_bytes(options.k, n_columns, options.target, options.effort)
     return LIBRARY_BYTES + points + tableaus + surplus
 
 

@@ -10,7 +10,8 @@ so the weights are multiplied by 1 + a polynomial: near points change alike, and
 negative while |z| < 1. In survey statistics this is known as calibration (Deville and Sarndal
 1992).
 
-rho is the rounding of all reductions together.
+rho is the rounding of all reductions together, or what the moments of higher orders miss
+(``momentc.surplus``).
 """
 
 import numpy as np
