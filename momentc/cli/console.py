@@ -29,6 +29,9 @@ __all__ = ["Console", "Table"]
 # The logger of momentc.jit, which is not imported here: it loads numba.
 COMPILING = "momentc.jit"
 
+# No table is wider.
+WIDEST_TABLE = 10_000
+
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]  # title, head, rows
 
 
@@ -175,18 +178,24 @@ def _print_plain(facts: Sequence[tuple[str, str]], tables: Sequence[Table]) -> N
     width = max(len(name) for name, _ in facts)
     for name, text in facts:
         print(f"{name:<{width}}  {one_line(text)}".rstrip())
-    for title, head, rows in tables:
-        widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
-        print(f"\n{title}")
-        for row in (head, *rows):
-            cells = [cell.rjust(size) for cell, size in zip(row, widths, strict=True)]
-            print("  ".join(cells).rstrip())
+    for table in tables:
+        print()
+        _print_plain_table(*table)
+
+
+def _print_plain_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    print(title)
+    for row in (head, *rows):
+        cells = [cell.rjust(size) for cell, size in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
 
 
 def _print_rich(facts: Sequence[tuple[str, str]], tables: Sequence[Table]) -> None:
     """Print the same facts with colour and rules."""
     from rich import box
     from rich.console import Console as RichConsole
+    from rich.measure import Measurement
     from rich.table import Table as RichTable
     from rich.text import Text
 
@@ -205,7 +214,13 @@ def _print_rich(facts: Sequence[tuple[str, str]], tables: Sequence[Table]) -> No
             drawn.add_column(Text(name), justify="right", no_wrap=True)
         for row in rows:
             drawn.add_row(*(_coloured(cell) for cell in row))
-        console.print(drawn)
+        wide = console.options.update(width=WIDEST_TABLE)
+        if Measurement.get(console, wide, drawn).maximum <= console.width:
+            console.print(drawn)
+        else:
+            # The terminal's own line breaks keep all digits: rich would cut them off.
+            _print_plain_table(title, head, rows)
+            print()
 
 
 def _coloured(text: str) -> Any:

@@ -94,23 +94,31 @@ def _baselines(cells: Sequence[dict[str, Any]]) -> Table:
 def _exponents(found: Sequence[dict[str, Any]]) -> Table:
     lines = [
         [
-            row["system"], str(row["m"]), str(row["k"]), str(row["threads"]),
-            f"{row['exponent']:.2f} ± {row['standard_error']:.2f}", str(row["points"]),
+            row["system"], *_line(row), f"{row['exponent']:.2f} ± {row['standard_error']:.2f}",
+            str(row["points"]),
         ]
         for row in found
     ]  # fmt: skip
-    return ("Exponent of time in d", ("system", "m", "k", "threads", "fitted", "points"), lines)
+    head = ("system", "m", "k", "threads", "target", "fitted", "points")
+    return ("Exponent of time in d", head, lines)
 
 
 def _memory(found: Sequence[dict[str, Any]]) -> Table:
     lines = [
         [
-            str(row["m"]), str(row["k"]), format_bytes(max(0.0, row["fixed"])),
+            *_line(row), format_bytes(max(0.0, row["fixed"])),
             f"{row['bytes_per_object']:,.0f} ± {row['standard_error']:,.0f}",
         ]
         for row in found
     ]  # fmt: skip
-    return ("Peak memory = fixed + bytes an object", ("m", "k", "fixed", "bytes an object"), lines)
+    head = ("m", "k", "threads", "target", "fixed", "bytes an object")
+    return ("Peak memory = fixed + bytes an object", head, lines)
+
+
+def _line(row: dict[str, Any]) -> list[str]:
+    """Say of which cells a line is."""
+    target = "fraction" if row["target"] is None else format_count(row["target"])
+    return [str(row["m"]), str(row["k"]), str(row["threads"]), target]
 
 
 def _speedups(found: Sequence[dict[str, Any]]) -> Table:

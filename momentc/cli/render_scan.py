@@ -52,8 +52,8 @@ def scan_tables(content: dict[str, Any]) -> list[Table]:
         tables.append(_polylog(content["polylog"]))
     elif len(rows) <= MOST_ROWS:
         tables.append(_means(rows))
-    if content["exponents"] and not content["polylog"]:
-        tables.append(_exponents(content["exponents"]))
+    if (table := _exponents(content["exponents"])) is not None:
+        tables.append(table)
     if content["ratios"] and not content["polylog"]:
         tables.append(_ratios(content["ratios"]))
     if content["recommended"]:
@@ -62,16 +62,20 @@ def scan_tables(content: dict[str, Any]) -> list[Table]:
 
 
 def _advice(content: dict[str, Any]) -> str:
-    best = content["recommended"][0]
+    everything = [row for row in content["recommended"] if row["family"] == "all"]
     bound = format_error(content["max_error"])
+    if len(everything) > 1:
+        return f"the last table has the cheapest settings seen with an rms error <= {bound}"
+    (best,) = everything
     if best["k"] is None:
         return (
-            f"no setting seen holds {bound} in every family; the smallest error is "
+            f"no setting seen holds {bound} in every family; the smallest rms error is "
             f"{format_error(best['rms'])}. Scan a larger --target"
         )
     return (
-        f"--k {best['k']} --target {best['target']} is the cheapest setting seen with all errors "
-        f"<= {bound} ({format_error(best['rms'])})"
+        f"--k {best['k']} --target {best['target']} is the cheapest setting seen with an rms error "
+        f"<= {bound} in every family ({format_error(best['rms'])}; the worst single function "
+        f"{format_error(best['worst'])})"
     )
 
 
@@ -93,24 +97,33 @@ def _means(rows: Sequence[dict[str, Any]]) -> Table:
     return ("Error of the function panel (rms over its functions, mean over trials)", head, lines)
 
 
-def _exponents(found: Sequence[dict[str, Any]]) -> Table:
-    names = {row["family"] for row in found}
-    family = next((name for name in ("eq13", "eq98", "sigmoid") if name in names), min(names))
+def _exponents(found: Sequence[dict[str, Any]]) -> Table | None:
+    """Return the exponents of one family: the paper's function, or the first of the panel.
+
+    Beside the theory, where there is one.
+    """
+    known = [row for row in found if row["theory"]]
+    names = list(dict.fromkeys(row["family"] for row in known))
+    if not names:
+        return None
+    family = next((name for name in ("eq13", "eq98") if name in names), names[0])
     along = found[0]["along"]
+    several = len({row["d"] for row in known}) > 1
     ordered = sorted(
-        (row for row in found if row["family"] == family and row["theory"]),
-        key=lambda row: (row["m"], row["method"], row["k"]),
+        (row for row in known if row["family"] == family),
+        key=lambda row: (row["m"], row["d"] or 0, row["method"], row["k"]),
     )
     lines = [
         [
-            str(row["m"]), row["method"], str(row["k"]),
-            f"{row['exponent']:.2f} ± {row['standard_error']:.2f}",
+            str(row["m"]), *([format_count(row["d"])] if several else ()), row["method"],
+            str(row["k"]), f"{row['exponent']:.2f} ± {row['standard_error']:.2f}",
             f"{row['theory']:.2f}", str(row["points"]),
         ]
         for row in ordered
     ]  # fmt: skip
     title = f"Exponent of the error of {family} in {'d' if along == 'd' else 'the target'}"
-    return (title, ("m", "method", "k", "fitted", "(k+1)/m + 0.5", "points"), lines)
+    head = ("m", *(("d",) if several else ()), "method", "k", "fitted", "(k+1)/m + 0.5", "points")
+    return (title, head, lines)
 
 
 def _ratios(found: Sequence[dict[str, Any]]) -> Table:
@@ -145,15 +158,20 @@ def _polylog(found: Sequence[dict[str, Any]]) -> Table:
 
 
 def _recommended(content: dict[str, Any]) -> Table:
+    found = content["recommended"]
+    several = len({(row["m"], row["d"]) for row in found}) > 1
     lines = [
         [
+            *((str(row["m"]), format_count(row["d"])) if several else ()),
             row["family"],
             "-" if row["k"] is None else str(row["k"]),
             "-" if row["k"] is None else format_count(row["target"]),
             format_error(row["rms"]),
+            "-" if row["worst"] is None else format_error(row["worst"]),
         ]
-        for row in content["recommended"]
+        for row in found
     ]
     bound = format_error(content["max_error"])
     title = f"Cheapest setting seen with an rms error of at most {bound}"
-    return (title, ("family", "k", "target", "error"), lines)
+    head = (*(("m", "d") if several else ()), "family", "k", "target", "rms", "worst function")
+    return (title, head, lines)

@@ -1,6 +1,7 @@
 """``bench``: plan, go on where it stopped, time cell by cell, write table and figure."""
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
@@ -68,6 +69,7 @@ def bench(
         "job": "bench", "momentc": __version__, "seed": job.seed, "effort": job.effort,
         "repeats": job.repeats, "tolerance": job.tolerance, "baselines": list(job.baselines),
     }  # fmt: skip
+    fraction = None if job.targets or job.minimal else job.fraction
     with finished_cells(job.output, head, task=None, restart=job.restart) as (journal, pieces):
         records = {_key(piece): piece for piece in pieces}
         todo = [cell for cell in cells if cell.key not in records]
@@ -85,8 +87,8 @@ def bench(
             "tolerance": job.tolerance,
             "resumed": len(cells) - len(todo),
             "ok": all(record["ok"] for record in done),
-            "exponents": time_exponents(done),
-            "memory": memory_growth(done),
+            "exponents": time_exponents(done, fraction),
+            "memory": memory_growth(done, fraction),
             "speedups": speedups(done),
             "cells": done,
         }
@@ -96,7 +98,7 @@ def bench(
                 rows_to_csv(bench_csv_rows(done)) if table_format(job.output) == "csv"
                 else json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
             )  # fmt: skip
-        picture = None if job.plot is None else draw_bench(done, job.plot)
+        picture = None if job.plot is None else draw_bench(done, job.plot, fraction)
         write_files(job.output, text, job.plot, picture, force=job.force)
         if journal is not None:
             # Times grow stale: unlike errors they are not kept for the next command.
@@ -111,15 +113,12 @@ def _measure(cells: list[BenchCell], setting: BenchSetting, on_standing: OnStand
     say(Standing(0, len(cells), None, ""))
     for done, cell in enumerate(cells, start=1):
         environment = thread_environment(cell.threads)
+        began = time.perf_counter()
         results = run_in_processes(measure_cell, [(cell, setting)], 1, environment=environment)
         with closing(results):
             record = next(results)[1]
-        spent = sum(
-            timed["median"] * timed["runs"]
-            for timed in (record, *record["baselines"].values())
-            if "runs" in timed
-        )
-        left.finish("momentc", cell.cost, spent)
+        # With the start of the process, its warm-up and the verification.
+        left.finish("momentc", cell.cost, time.perf_counter() - began)
         yield record
         say(Standing(done, len(cells), left.seconds(), cell.key))
 

@@ -6,13 +6,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from momentc.errors import OutputError, UsageError
+from momentc.errors import OutputError, PartsError, UsageError
 from momentc.files.names import STDOUT
 from momentc.io.atomic import output_lock, probe_output, write_bytes_atomic
 from momentc.io.journal import Journal, read_journal
 from momentc.io.location import printable
 
-__all__ = ["finished_cells", "probe_files", "table_format", "write_files"]
+__all__ = ["finished_cells", "pieces_of_others", "probe_files", "table_format", "write_files"]
 
 SUFFIX = ".jsonl"
 
@@ -66,7 +66,8 @@ def finished_cells(
         What the pieces depend on.
     task : (int, int), optional
     restart : bool
-        Forget what is finished (of a task: what this very task has finished).
+        Forget what is finished (of a task: what this very task has finished; what other tasks have
+        left of another job is theirs to forget).
 
     Raises
     ------
@@ -79,19 +80,44 @@ def finished_cells(
     if place is None or (place.exists() and not place.is_file()):
         yield None, []  # nothing stands beside a pipe or a device
         return
-    name = "cells" if task is None else f"task-{task[0]}-of-{task[1]}"
-    own = place.with_name(f"{place.name}.{name}{SUFFIX}")
+    own = _journal(place, task)
     with ExitStack() as stack:
         stack.enter_context(output_lock(own))
         if restart:
             for path in [own] if task is not None else _journals(place):
                 path.unlink(missing_ok=True)
         journal = stack.enter_context(Journal(own, head))
-        pieces = list(journal.pieces)
-        for path in _journals(place):
-            if path != own:
-                pieces += read_journal(path, head)
-        yield journal, pieces
+        others = pieces_of_others(place, head, task=task, restart=restart)
+        yield journal, [*journal.pieces, *others]
+
+
+def pieces_of_others(
+    output: str | Path, head: dict[str, Any], *, task: tuple[int, int] | None, restart: bool
+) -> list[dict[str, Any]]:
+    """Return the pieces that stand in the other journals beside an output by now.
+
+    Parameters
+    ----------
+    output, head, task, restart
+        See :func:`finished_cells`.
+    """
+    place = Path(output)
+    own = _journal(place, task)
+    pieces: list[dict[str, Any]] = []
+    for path in _journals(place):
+        if path == own:
+            continue
+        try:
+            pieces += read_journal(path, head)
+        except PartsError:
+            if not restart:
+                raise
+    return pieces
+
+
+def _journal(output: Path, task: tuple[int, int] | None) -> Path:
+    name = "cells" if task is None else f"task-{task[0]}-of-{task[1]}"
+    return output.with_name(f"{output.name}.{name}{SUFFIX}")
 
 
 def _journals(output: Path) -> list[Path]:

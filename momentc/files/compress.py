@@ -1,12 +1,12 @@
 """Compress one file into another: read, compress, write, check what was written, report."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from momentc.errors import InputError, OutputError
+from momentc.errors import OutputError
 from momentc.files.delivery import deliver, describe, probe
 from momentc.files.in_memory import work_in_memory
 from momentc.files.jobs import CompressJob, JobReport
@@ -18,7 +18,6 @@ from momentc.files.streamed import Interruption, never_interrupted, work_streame
 from momentc.files.work import Work
 from momentc.io.atomic import make_folder, output_lock
 from momentc.io.checkpoint import checkpoint_path, remove_checkpoint
-from momentc.io.location import parse_location
 from momentc.io.source import Source
 from momentc.progress import ProgressCallback, silent
 
@@ -63,7 +62,7 @@ def compress_file(
     """
     watch = Stopwatch(began)
     output, report = output_of(job), report_of(job)
-    inputs = _input_files(job)
+    inputs = job.source.files()
     if job.shard is not None and job.output is not None and job.output.endswith("/"):
         make_folder(job.output)  # whichever task of the job comes first
     probe(output, report, force=job.force, inputs=inputs)
@@ -116,17 +115,6 @@ def _without_checkpoint(plan: CompressPlan) -> Iterator[str]:
             remove_checkpoint(checkpoint)
     except OutputError as error:
         yield f"the checkpoint is not needed any more, but could not be removed: {error}"
-
-
-def _input_files(job: CompressJob) -> list[Path]:
-    """Return the files that the job reads, which it must never overwrite."""
-    files = [parse_location(job.source.location, job.source.dataset).path]
-    files += [parse_location(other).path for other in job.source.more]
-    if job.source.weights is not None:
-        # Not a file: a dataset of the input, or a mistake that opening the input will name.
-        with suppress(InputError):
-            files.append(parse_location(job.source.weights).path)
-    return [path for path in files if path is not None]
 
 
 def _metadata(job: CompressJob, source: Source, plan: CompressPlan, work: Work) -> dict[str, Any]:

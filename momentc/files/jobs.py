@@ -1,9 +1,12 @@
 """What a job on files is asked to do, and what it answers."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
-from momentc.errors import UsageError
+from momentc.errors import InputError, UsageError
+from momentc.io.location import parse_location
 from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
 
 __all__ = ["CompressJob", "Engine", "InputChoice", "JobReport", "MergeJob", "VerifyJob"]
@@ -52,6 +55,16 @@ class InputChoice:
         """Check the one choice that is a word."""
         if self.nan not in {"error", "drop"}:
             raise UsageError(f"--nan is {self.nan!r}; expected error or drop")
+
+    def files(self) -> list[Path]:
+        """Return the files that are read, which no output may ever replace."""
+        files = [parse_location(self.location, self.dataset).path]
+        files += [parse_location(other).path for other in self.more]
+        if self.weights is not None:
+            # Not a file: a dataset of the input, or a mistake that opening the input will name.
+            with suppress(InputError):
+                files.append(parse_location(self.weights).path)
+        return [path for path in files if path is not None]
 
 
 @dataclass(frozen=True, slots=True)

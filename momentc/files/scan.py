@@ -1,12 +1,20 @@
 """``error-scan`` on files: read, plan, go on where it stopped, compute, write table and figure."""
 
 import json
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from momentc.errors import UsageError
-from momentc.files.cells import finished_cells, probe_files, table_format, write_files
+from momentc.errors import OutputError, UsageError
+from momentc.files.cells import (
+    finished_cells,
+    pieces_of_others,
+    probe_files,
+    table_format,
+    write_files,
+)
 from momentc.files.jobs import JobReport
 from momentc.files.open import open_input
 from momentc.files.study_jobs import OnStanding, ScanJob
@@ -34,6 +42,11 @@ from momentc.study.table import records_to_csv
 from momentc.version import __version__
 
 __all__ = ["error_scan", "scan_output"]
+
+# Two tasks that end together may both see that all is done, and both write the table: one waits for
+# the other, so many times so many seconds.
+TRIES: Final = 50
+PAUSE: Final = 0.1
 
 # Fields of a record that name its cell.
 _CELL = ("source", "m", "d", "method", "k", "target", "trial")
@@ -102,7 +115,7 @@ def error_scan(
     if job.plot is not None:
         check_plot(job.plot)
     data, name, described, notes = _load(job)
-    inputs = [] if job.source is None else _inputs(job)
+    inputs = [] if job.source is None else job.source.files()
     probe_files(output, job.plot, force=job.force, inputs=inputs)
     plan = _plan(job, data)
     head = {
@@ -129,6 +142,11 @@ def error_scan(
             if journal is not None:
                 journal.append(record)
             records[_key(record)] = record
+        if job.task is not None:
+            # What the others have finished meanwhile. Each task looks after its own last cell is on
+            # the disk, so the last one sees them all.
+            for piece in pieces_of_others(output, head, task=job.task, restart=job.restart):
+                records.setdefault(_key(piece), piece)
     # In the order of the plan: which process was first must not show.
     done = [records[cell.key] for cell in plan.cells if cell.key in records]
     content = _content(job, name, plan, done, n_resumed)
@@ -137,13 +155,37 @@ def error_scan(
             records_to_csv(done) if table_format(output) == "csv"
             else json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
         )  # fmt: skip
-        write_files(output, text, job.plot, _picture(job, content), force=job.force)
+        _write(job, output, text, _picture(job, content))
     return JobReport(
         content=content,
         ok=True,
         notes=(*notes, *plan.skipped),
         output=output if content["complete"] else None,
     )
+
+
+def _write(job: ScanJob, output: str, text: str, picture: bytes | None) -> None:
+    """Write table and figure; of a task, unless another one of the same job is doing so."""
+    for left in reversed(range(1 if job.task is None else TRIES)):
+        try:
+            return write_files(output, text, job.plot, picture, force=job.force)
+        except OutputError:
+            if job.task is not None and _holds(output, text):
+                return None
+            if left == 0:
+                raise
+        time.sleep(PAUSE)
+    return None
+
+
+def _holds(output: str, text: str) -> bool:
+    """Tell whether a table has these cells already."""
+    with suppress(OSError, ValueError):
+        written = Path(output).read_text(encoding="utf-8")
+        if table_format(output) == "csv":
+            return written == text
+        return bool(json.loads(written)["cells"] == json.loads(text)["cells"])
+    return False
 
 
 def _setting(job: ScanJob) -> Setting:
@@ -155,12 +197,6 @@ def _setting(job: ScanJob) -> Setting:
         )
     CompressOptions(effort=job.effort)  # refuses a word that is none
     return Setting(job.seed, job.effort, tuple(families), job.per_family, job.polylog)
-
-
-def _inputs(job: ScanJob) -> list[Path]:
-    assert job.source is not None
-    path = parse_location(job.source.location, job.source.dataset).path
-    return [] if path is None else [path]
 
 
 def _load(job: ScanJob) -> tuple[Dataset | None, str, dict[str, Any], tuple[str, ...]]:
@@ -209,6 +245,7 @@ def _content(
     job: ScanJob, name: str, plan: Plan, done: list[dict[str, Any]], n_resumed: int
 ) -> dict[str, Any]:
     rows = means(done)
+    fraction = _fraction(job)
     return {
         "kind": "error-scan",
         "input": name,
@@ -222,7 +259,7 @@ def _content(
         "failed": sorted({record["failed"] for record in done if "failed" in record}),
         "max_error": job.max_error,
         "recommended": [] if job.max_error is None else recommend(rows, job.max_error),
-        "exponents": exponents(rows),
+        "exponents": [] if job.polylog else exponents(rows, fraction),
         "ratios": ratios(rows),
         "rows": rows,
         "cells": done,
@@ -234,4 +271,9 @@ def _picture(job: ScanJob, content: dict[str, Any]) -> bytes | None:
         return None
     if job.polylog:
         return draw_polylog(content["polylog"], job.plot)
-    return draw_scan(content["rows"], content["exponents"], job.plot)
+    return draw_scan(content["rows"], content["exponents"], job.plot, _fraction(job))
+
+
+def _fraction(job: ScanJob) -> float | None:
+    """Return the part of d that is kept; None where the targets were given."""
+    return None if job.synthetic is None or job.targets or job.polylog else job.fraction

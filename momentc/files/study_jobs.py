@@ -82,6 +82,11 @@ class ScanJob:
                 "--m, --d and --polylog are for --synthetic points; a file has its own size "
                 "(choose its columns with --columns)"
             )
+        if self.task is not None and self.output == "-":
+            raise UsageError(
+                "--task needs a file for --output: its finished cells are kept beside it, and the "
+                "last task puts all together"
+            )
         if self.trials < 1 or self.per_family < 1 or self.seed < 0:
             raise UsageError("--trials and --functions must be at least 1, --seed at least 0")
         if self.max_error is not None and not self.max_error > 0.0:

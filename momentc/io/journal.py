@@ -78,7 +78,8 @@ class Journal:
         self.pieces.append(piece)
 
     def _write(self, content: dict[str, Any]) -> None:
-        line = json.dumps(content, sort_keys=True, allow_nan=False) + "\n"
+        # In the order of its keys: a table of pieces that were read again has the same columns.
+        line = json.dumps(content, allow_nan=False) + "\n"
         with output_errors(self.path):
             write_all(self._descriptor, line.encode())
             os.fsync(self._descriptor)

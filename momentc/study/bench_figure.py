@@ -15,17 +15,26 @@ BASELINE_MARKERS: Final = {"svd": "x", "paper": "s", "pyrecombine": "^"}
 MIB: Final = 2.0**20
 
 
-def draw_bench(records: Sequence[Record], path: str) -> bytes:
-    """Return the figure of the records of :func:`momentc.study.timing.measure_cell`."""
+def draw_bench(records: Sequence[Record], path: str, fraction: float | None = None) -> bytes:
+    """Return the figure of the records of :func:`momentc.study.timing.measure_cell`.
+
+    Parameters
+    ----------
+    records : sequence of dict
+    path : str
+        Its ending says what to draw with.
+    fraction : float or None
+        Part of d that is kept; None where the targets were given: a line for each.
+    """
     lines = sorted({(r["m"], r["k"]) for r in records})
     colours = {line: COLOURS[i % len(COLOURS)] for i, line in enumerate(lines)}
     figure, axes = new_figure(1, 3, (4.6, 3.9))
-    _draw_times(axes[0, 0], records, colours)
+    _draw_times(axes[0, 0], records, colours, by_target=fraction is None)
     _draw_memory(axes[0, 1], records, colours)
     _draw_stages(axes[0, 2], records)
     _legend(figure, records, colours)
-    worst = max((r["moment_error"] or float("inf") for r in records), default=0.0)
     if all(record["ok"] for record in records):
+        worst = max((record["moment_error"] for record in records), default=0.0)
         verdict = f"every timed result was verified: moment errors at most {worst:.0e}"
     else:
         wrong = sum(not record["ok"] for record in records)
@@ -34,32 +43,39 @@ def draw_bench(records: Sequence[Record], path: str) -> bytes:
     return render(figure, path)
 
 
-def _draw_times(axis: Any, records: Sequence[Record], colours: dict[Any, str]) -> None:
-    threads = sorted({record["threads"] for record in records})
-    for (m, k), colour in colours.items():
-        for count in threads:
-            line = [
-                r for r in records if (r["m"], r["k"], r["threads"]) == (m, k, count)
-            ]  # fmt: skip
-            line.sort(key=lambda record: int(record["d"]))
-            dashes = "-" if count == threads[-1] else (0, (4, 2))
-            axis.plot(
-                [r["d"] for r in line], [r["seconds"] for r in line], marker="o", markersize=4,
-                color=colour, linestyle=dashes, linewidth=1.2,
+def _draw_times(
+    axis: Any, records: Sequence[Record], colours: dict[Any, str], *, by_target: bool
+) -> None:
+    most = max(record["threads"] for record in records)
+    lines: dict[tuple[int, int, int, int | None], list[Record]] = {}
+    for r in records:
+        place = r["m"], r["k"], r["threads"], r["target"] if by_target else None
+        lines.setdefault(place, []).append(r)
+    for (m, k, threads, target), line in lines.items():
+        line.sort(key=lambda record: int(record["d"]))
+        colour = colours[m, k]
+        axis.plot(
+            [r["d"] for r in line], [r["seconds"] for r in line], marker="o", markersize=4,
+            color=colour, linestyle="-" if threads == most else (0, (4, 2)), linewidth=1.2,
+        )  # fmt: skip
+        if threads != most:
+            continue
+        if by_target and len({place[3] for place in lines if place[:2] == (m, k)}) > 1:
+            axis.annotate(
+                f"{target:,} kept", (line[-1]["d"], line[-1]["seconds"]), xytext=(-2, 4),
+                textcoords="offset points", fontsize=6, ha="right", color=colour,
             )  # fmt: skip
-            if count != threads[-1]:
-                continue
-            for name, marker in BASELINE_MARKERS.items():
-                found = [
-                    (r["d"], r["baselines"][name]["seconds"])
-                    for r in line
-                    if "seconds" in r["baselines"].get(name, {})
-                ]
-                if found:
-                    axis.plot(
-                        *zip(*found, strict=True), marker=marker, markersize=5, color=colour,
-                        linestyle=":", linewidth=0.9, markerfacecolor="white",
-                    )  # fmt: skip
+        for name, marker in BASELINE_MARKERS.items():
+            found = [
+                (r["d"], r["baselines"][name]["seconds"])
+                for r in line
+                if "seconds" in r["baselines"].get(name, {})
+            ]
+            if found:
+                axis.plot(
+                    *zip(*found, strict=True), marker=marker, markersize=5, color=colour,
+                    linestyle=":", linewidth=0.9, markerfacecolor="white",
+                )  # fmt: skip
     axis.set(xscale="log", yscale="log", xlabel="objects d", ylabel="seconds (least of the runs)")
     mark_sizes(axis, (record["d"] for record in records))
     _slope_one(axis, records)

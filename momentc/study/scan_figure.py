@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from momentc.study.drawing import METHOD_STYLE, mark_sizes, new_figure, order_colours, render
 from momentc.study.fit import FLOOR, theory_exponent
-from momentc.study.summary import PUBLISHED
+from momentc.study.summary import PUBLISHED, keeps_fraction, line_variable
 
 __all__ = ["draw_polylog", "draw_scan"]
 
@@ -18,19 +18,36 @@ LEAST_DRAWN: Final = 1e-17
 # Theorem 4 is for smooth functions; these have no theory line.
 NOT_SMOOTH: Final = ("relu", "steps")
 
+# What is fixed along a line.
+_OTHER: Final = {"d": "target", "target": "d"}
+
 FORMULAS: Final = {"eq13": "sigmoid means, Eq. (13)", "eq98": "rational means, Eq. (98)"}
 
 
-def draw_scan(rows: Sequence[Row], exponents: Sequence[Row], path: str) -> bytes:
+def draw_scan(
+    rows: Sequence[Row], exponents: Sequence[Row], path: str, fraction: float | None = None
+) -> bytes:
     """Return the figure of the rows of :func:`momentc.study.summary.means`.
 
     Several m: a panel for each m with the paper's function, and one with the fitted exponents.
     One m: a panel for each family.
+
+    Parameters
+    ----------
+    rows, exponents : sequence of dict
+    path : str
+        Its ending says what to draw with.
+    fraction : float or None
+        Part of d that is kept; None where the targets were given.
     """
     ms = sorted({row["m"] for row in rows})
     families = list(rows[0]["errors"])
     published = [name for name in PUBLISHED if name in families]
-    along = "d" if len({row["d"] for row in rows}) > 1 else "target"
+    along = line_variable(rows, fraction)
+    fixed = sorted({row[_OTHER[along]] for row in rows}) if fraction is None else []
+    # Several lines of a method and an order: the more objects, the thicker.
+    thickness = {at: 0.6 + 1.6 * i / len(fixed) for i, at in enumerate(fixed, start=1)}
+    widths = thickness if len(fixed) > 1 else {}
     if len(ms) > 1:
         name = published[0] if published else families[0]
         panels = [(f"m = {m}", m, name) for m in ms]
@@ -49,7 +66,7 @@ def draw_scan(rows: Sequence[Row], exponents: Sequence[Row], path: str) -> bytes
     flat = list(axes.flat)
     for axis, (name_of_panel, m, family) in zip(flat, panels, strict=False):
         mine = [row for row in rows if row["m"] == m]
-        _draw_panel(axis, mine, family, along, colours)
+        _draw_panel(axis, mine, family, along, fraction, colours, widths)
         axis.set_title(name_of_panel, fontsize=10)
         axis.set_xlabel("objects d" if along == "d" else "objects kept")
         axis.set_ylabel("mean |error|")
@@ -60,7 +77,8 @@ def draw_scan(rows: Sequence[Row], exponents: Sequence[Row], path: str) -> bytes
     _one_scale(flat[: len(panels)], together=len(ms) > 1)
     for axis in flat[: len(panels)]:
         _mark_floor(axis)
-    _legend(figure, rows, orders, colours, theory=True)
+    labels = {f"{_OTHER[along]} = {at:,}": width for at, width in widths.items()}
+    _legend(figure, rows, orders, colours, labels)
     trials = max(row["trials"] for row in rows)
     worst = max((row["moment_error"] for row in rows if row["method"] == "momentc"), default=None)
     checked = "" if worst is None else f"; momentc's moments up to k agree to {worst:.0e}"
@@ -102,18 +120,30 @@ def draw_polylog(rows: Sequence[Row], path: str) -> bytes:
 
 
 def _draw_panel(
-    axis: Any, rows: Sequence[Row], family: str, along: str, colours: dict[int, Any]
+    axis: Any,
+    rows: Sequence[Row],
+    family: str,
+    along: str,
+    fraction: float | None,
+    colours: dict[int, Any],
+    widths: dict[int, float],
 ) -> None:
-    lines: dict[tuple[str, int], list[Row]] = {}
+    """Draw a line for each method and order; where targets were given, for each d or target."""
+    fixed = _OTHER[along]
+    lines: dict[tuple[str, int, int], list[Row]] = {}
     for row in rows:
-        lines.setdefault((row["method"], row["k"]), []).append(row)
-    for (method, k), found in lines.items():
+        # A method without an order has no use for the C(m+k, k) that another one must keep.
+        if row["k"] or keeps_fraction(row, fraction):
+            at = 0 if fraction is not None else row[fixed]
+            lines.setdefault((row["method"], row["k"], at), []).append(row)
+    for (method, k, at), found in lines.items():
         line = sorted(found, key=lambda row: float(row[along]))
         x = [row[along] for row in line]
         y = [max(row["errors"][family]["mean_abs"], LEAST_DRAWN) for row in line]
         style = {"color": colours.get(k, "#000000"), **METHOD_STYLE[method]}
-        axis.plot(x, y, markersize=4, linewidth=1.2, **style)
-        if method == "momentc" and len(x) > 1 and family not in NOT_SMOOTH:
+        axis.plot(x, y, markersize=4, linewidth=widths.get(at, 1.2), **style)
+        has_theory = method == "momentc" and (fraction is not None or along == "target")
+        if has_theory and len(x) > 1 and family not in NOT_SMOOTH:
             _theory_line(axis, x, y, theory_exponent(line[0]["m"], k), colours[k])
     axis.set(xscale="log", yscale="log")
     mark_sizes(axis, (row[along] for row in rows))
@@ -177,8 +207,9 @@ def _draw_exponents(axis: Any, rows: Sequence[Row], ms: Sequence[int]) -> None:
 
 
 def _legend(
-    figure: Any, rows: Sequence[Row], orders: list[int], colours: dict[int, Any], *, theory: bool
-) -> None:
+    figure: Any, rows: Sequence[Row], orders: list[int], colours: dict[int, Any],
+    widths: dict[str, float],
+) -> None:  # fmt: skip
     from matplotlib.lines import Line2D
 
     handles = [
@@ -187,11 +218,14 @@ def _legend(
         for method in dict.fromkeys(row["method"] for row in rows)
     ]  # fmt: skip
     handles += [Line2D([], [], color=colours[k], linewidth=3, label=f"k = {k}") for k in orders]
-    if theory:
-        handles.append(
-            Line2D([], [], color="#444444", linestyle=(0, (5, 3)), linewidth=0.8,
-                   label="slope (k+1)/m + 0.5")
-        )  # fmt: skip
+    handles += [
+        Line2D([], [], color="#444444", linewidth=width, label=label)
+        for label, width in widths.items()
+    ]
+    handles.append(
+        Line2D([], [], color="#444444", linestyle=(0, (5, 3)), linewidth=0.8,
+               label="slope (k+1)/m + 0.5")
+    )  # fmt: skip
     figure.legend(
         handles=handles, loc="outside lower center", fontsize=8, frameon=False,
         ncols=min(len(handles), int(figure.get_figwidth() / 1.3)),

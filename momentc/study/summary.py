@@ -9,7 +9,16 @@ import numpy as np
 
 from momentc.study.fit import FLOOR, fit_power, theory_exponent
 
-__all__ = ["PUBLISHED", "exponents", "means", "polylog_rows", "ratios", "recommend"]
+__all__ = [
+    "PUBLISHED",
+    "exponents",
+    "keeps_fraction",
+    "line_variable",
+    "means",
+    "polylog_rows",
+    "ratios",
+    "recommend",
+]
 
 Record = dict[str, Any]
 PUBLISHED: Final = ("eq13", "eq98")
@@ -22,7 +31,8 @@ def means(records: Iterable[Record]) -> list[Record]:
 
     Keys: those of a cell without the trial; ``trials``; ``kept_order``, the least; ``seconds``,
     the mean; ``moment_error``, the largest of a matched order; ``errors`` by family with the means
-    of ``rms`` and ``mean_abs`` and the standard deviation ``std`` of the latter over the trials.
+    of ``rms`` and ``mean_abs``, the standard deviation ``std`` of the latter over the trials, and
+    ``worst``, the largest of a function in any trial.
     """
     groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     for record in records:
@@ -43,6 +53,7 @@ def means(records: Iterable[Record]) -> list[Record]:
                 family: {
                     "rms": _mean(record["errors"][family]["rms"] for record in group),
                     "mean_abs": _mean(record["errors"][family]["mean_abs"] for record in group),
+                    "worst": max(record["errors"][family]["worst"] for record in group),
                     "std": float(
                         np.std([record["errors"][family]["mean_abs"] for record in group])
                     ),
@@ -60,21 +71,54 @@ def means(records: Iterable[Record]) -> list[Record]:
     )  # fmt: skip
 
 
-def exponents(rows: Sequence[Record]) -> list[Record]:
+def line_variable(rows: Sequence[Record], fraction: float | None) -> str:
+    """Return along what errors are looked at: 'd' or 'target'.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        See :func:`means`.
+    fraction : float or None
+        Part of d that is kept; None where the targets were given: then whichever of the two has
+        more values, and lines are of one value of the other.
+    """
+    if fraction is not None:
+        return "d"
+    return (
+        "d" if len({row["d"] for row in rows}) > len({row["target"] for row in rows}) else "target"
+    )
+
+
+def keeps_fraction(row: Record, fraction: float | None) -> bool:
+    """Tell whether a target is that part of d; False where C(m+k, k) is more, another job."""
+    return fraction is None or row["target"] == int(fraction * row["d"])
+
+
+def exponents(rows: Sequence[Record], fraction: float | None = None) -> list[Record]:
     """Return the fitted exponents of the mean absolute error, for every line of three or more.
 
-    A line runs over d at a fixed fraction; on a file, where d does not change, over the target.
-    Points at the floor of floating point take no part. ``theory`` is (k+1)/m + 0.5 for the order
-    asked for, null for methods that know none.
+    A line runs over d at a fixed fraction; where targets were given, over targets at one d or over
+    d at one target (see :func:`line_variable`). Points at the floor of floating point take no part,
+    nor do those that keep C(m+k, k) points because the fraction is less. ``theory`` is
+    (k+1)/m + 0.5 for the order asked for; null for methods that know none, and at a fixed target.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        See :func:`means`.
+    fraction : float or None
+        Part of d that is kept; None where the targets were given.
     """
-    along = "d" if len({row["d"] for row in rows}) > 1 else "target"
-    across = ("m", "method", "k") if along == "d" else ("m", "method", "k", "d")
+    along = line_variable(rows, fraction)
+    fixed = None if fraction is not None else {"d": "target", "target": "d"}[along]
     lines: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     for row in rows:
-        for family in row["errors"]:
-            lines[(*(row[name] for name in across), family)].append(row)
+        if keeps_fraction(row, fraction):
+            place = row["m"], row["method"], row["k"], None if fixed is None else row[fixed]
+            for family in row["errors"]:
+                lines[*place, family].append(row)
     found = []
-    for (m, method, k, *_, family), line in lines.items():
+    for (m, method, k, at, family), line in lines.items():
         law = fit_power(
             [row[along] for row in line],
             [row["errors"][family]["mean_abs"] for row in line],
@@ -84,8 +128,10 @@ def exponents(rows: Sequence[Record]) -> list[Record]:
             found.append(
                 {
                     "m": m, "method": method, "k": k, "family": family, "along": along,
+                    "d": at if fixed == "d" else None, "target": at if fixed == "target" else None,
                     "exponent": -law.exponent, "standard_error": law.standard_error,
-                    "theory": theory_exponent(m, k) if k else None, "points": law.n,
+                    "theory": theory_exponent(m, k) if k and fixed != "target" else None,
+                    "points": law.n,
                 }
             )  # fmt: skip
     return found
@@ -121,29 +167,37 @@ def ratios(rows: Sequence[Record], method: str = "momentc") -> list[Record]:
 def recommend(rows: Sequence[Record], max_error: float) -> list[Record]:
     """Return the cheapest setting of momentc that holds ``max_error``, for all families and each.
 
-    The cheapest is the smallest target; among equal targets the lowest
-    order, which takes the least time. Keys: ``family`` ('all'
-    first); ``k``, ``target`` and ``rms``; where no setting holds, ``k`` and ``target`` are null
-    and ``rms`` is the smallest that was seen.
+    For every m and d. The cheapest is the smallest target; among equal targets the lowest order,
+    which takes the least time. Keys: ``m``, ``d``; ``family`` ('all' first); ``k``, ``target``,
+    ``rms`` (over the functions of a family, mean over the trials; of 'all' the largest family) and
+    ``worst`` (of a single function in a single trial); where no setting holds, ``k``, ``target``
+    and ``worst`` are null and ``rms`` is the smallest that was seen.
     """
     own = [row for row in rows if row["method"] == "momentc"]
-    if not own:
-        return []
-    names = list(own[0]["errors"])
-    found = []
-    for family in ("all", *names):
-        chosen = names if family == "all" else [family]
-        error = [max(row["errors"][name]["rms"] for name in chosen) for row in own]
-        good = [
-            (row["target"], row["k"], value, row["m"], row["d"])
-            for row, value in zip(own, error, strict=True)
-            if value <= max_error
-        ]
-        if good:
-            target, k, rms, m, d = min(good)
-            found.append({"family": family, "k": k, "target": target, "rms": rms, "m": m, "d": d})
-        else:
-            found.append({"family": family, "k": None, "target": None, "rms": min(error)})
+    found: list[Record] = []
+    for m, d in sorted({(row["m"], row["d"]) for row in own}):
+        here = [row for row in own if (row["m"], row["d"]) == (m, d)]
+        names = list(here[0]["errors"])
+        for family in ("all", *names):
+            chosen = names if family == "all" else [family]
+            by_cost = [
+                (
+                    row["target"], row["k"],
+                    max(row["errors"][name]["rms"] for name in chosen),
+                    max(row["errors"][name]["worst"] for name in chosen),
+                )
+                for row in here
+            ]  # fmt: skip
+            target, k, rms, worst = min(
+                (cost for cost in by_cost if cost[2] <= max_error),
+                default=(None, None, min(cost[2] for cost in by_cost), None),
+            )
+            found.append(
+                {
+                    "m": m, "d": d, "family": family, "k": k, "target": target, "rms": rms,
+                    "worst": worst,
+                }
+            )  # fmt: skip
     return found
 
 

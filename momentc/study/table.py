@@ -12,7 +12,8 @@ def records_to_csv(records: Sequence[dict[str, Any]]) -> str:
     """Return one line for each cell.
 
     Columns: those of the cell, ``n_kept``, ``kept_order``, ``seconds``, ``moment_error_<order>``,
-    ``rms_<family>`` and ``mean_abs_<family>``, and ``failed`` where a cell could not be done.
+    ``rms_<family>``, ``mean_abs_<family>`` and ``worst_<family>``, and ``failed`` where a cell
+    could not be done.
     """
     flat = []
     for record in records:
@@ -24,6 +25,7 @@ def records_to_csv(records: Sequence[dict[str, Any]]) -> str:
         for family, error in record.get("errors", {}).items():
             row[f"rms_{family}"] = error["rms"]
             row[f"mean_abs_{family}"] = error["mean_abs"]
+            row[f"worst_{family}"] = error["worst"]
         flat.append(row)
     return rows_to_csv(flat)
 
@@ -46,7 +48,7 @@ def rows_to_csv(rows: Sequence[dict[str, Any]]) -> str:
 def _rank(name: str) -> tuple[int, int]:
     if name.startswith("moment_error_"):
         return 1, int(name.removeprefix("moment_error_"))
-    if name.startswith(("rms_", "mean_abs_")):
+    if name.startswith(("rms_", "mean_abs_", "worst_")):
         return 2, 0
     return (3, 0) if name == "failed" else (0, 0)
 

@@ -1,18 +1,25 @@
 """`momentc error-scan`, `momentc compress --k auto`, as a user would."""
 
 import csv
+import fcntl
 import io
 import json
 import os
+import pty
 import signal
+import struct
 import subprocess
+import termios
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from momentc.files import scan as scan_on_files
 
 from .conftest import Invoke, Outcome, momentc_command
 
@@ -63,6 +70,16 @@ def test_advice(invoke: Invoke, data: Path) -> None:
     bad = invoke(*scan, "--max-error", "1e-30", "--force")
     assert bad.code == 0
     assert "no setting seen holds 1.0e-30" in bad.text
+    several = invoke(
+        "error-scan", "--synthetic", "uniform", "--m", "1:2", "--d", "300:600", "--k", "1", "-T",
+        "1", "--functions", "2", "--max-error", "1", "--no-progress", "--method", "momentc",
+    )  # fmt: skip
+    assert "the last table has the cheapest settings seen" in several.text
+    lines = several.text.split("Cheapest setting seen")[1].splitlines()
+    assert lines[1].split()[:3] == ["m", "d", "family"]
+    assert [line.split()[:3] for line in lines if " all " in line] == [
+        [m, d, "all"] for m in ("1", "2") for d in ("300", "600")
+    ]
 
 
 def test_synthetic_points_have_the_published_function(invoke: Invoke, tmp_path: Path) -> None:
@@ -73,6 +90,26 @@ def test_synthetic_points_have_the_published_function(invoke: Invoke, tmp_path: 
     assert outcome.code == 0
     assert "Exponent of the error of eq13 in d" in outcome.text
     assert len(table(tmp_path / "s.csv")) == 2 * 2 * 3 * 2
+
+
+def test_a_narrow_terminal_cuts_no_digits(data: Path, tmp_path: Path) -> None:
+    command = [*momentc_command(), *SCAN, "--k", "1:2", "--target", "30,60", "-o", "s.csv"]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "60"}
+    with subprocess.Popen(command, cwd=tmp_path, stdout=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # the end of a terminal is an error
+            while part := os.read(ours, 4096):
+                shown += part
+        os.close(ours)
+    assert process.returncode == 0
+    text = shown.decode()
+    assert "…" not in text
+    assert "method  k  kept to  target" in text
+    errors = [row[f"rms_{name}"] for row in table(tmp_path / "s.csv") for name in ("relu", "bumps")]
+    assert all(f"{float(error):.1e}" in text for error in errors)
 
 
 def test_polylog(invoke: Invoke) -> None:
@@ -108,6 +145,106 @@ def test_tasks_join_when_the_last_has_ended(invoke: Invoke, data: Path, tmp_path
     assert steady("s.csv") == steady("whole.csv")
 
 
+def test_tasks_that_run_at_the_same_time_write_one_table(tmp_path: Path) -> None:
+    """Whoever ends last sees what the others have finished meanwhile, however they overlap."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(900, 2)))
+    scan = [
+        *momentc_command(), "error-scan", "x.npy", "--k", "1:4", "--target", "60,120", "--trials",
+        "2", "--method", "momentc", "--functions", "2", "-T", "1", "-q", "--plot", "s.png",
+    ]  # fmt: skip
+    for name in ("s.csv", "s.json"):
+        tasks = [
+            subprocess.Popen(
+                [*scan, "--task", f"{task}/3", "-o", name], cwd=tmp_path, stderr=subprocess.PIPE
+            )
+            for task in (1, 2, 3)
+        ]
+        said = [task.communicate(timeout=120)[1] for task in tasks]
+        assert [(task.returncode, text) for task, text in zip(tasks, said, strict=True)] == [
+            (0, b"")
+        ] * 3
+        assert (tmp_path / name).exists()
+        assert (tmp_path / "s.png").exists()
+        (tmp_path / "s.png").unlink()
+    assert len(table(tmp_path / "s.csv")) == 16
+    assert len(json.loads((tmp_path / "s.json").read_text())["cells"]) == 16
+
+
+def test_a_table_that_another_task_has_written_is_as_good(
+    invoke: Invoke, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have seen that all is done, and the other one was faster."""
+    scan = (*SCAN, "--k", "1:2", "--target", "30", "-o", "s.csv", "--method", "momentc")
+    assert invoke(*scan, "--task", "1/2").code == 0
+    monkeypatch.setattr("momentc.files.scan.PAUSE", 0.0)
+    write = scan_on_files.write_files
+
+    def slower(output: str, text: str, *arguments: Any, **options: Any) -> None:
+        (tmp_path / output).write_text(text)
+        write(output, text, *arguments, **options)
+
+    monkeypatch.setattr(scan_on_files, "write_files", slower)
+    assert invoke(*scan, "--task", "2/2").code == 0
+    assert len(table(tmp_path / "s.csv")) == 2
+
+    def something_else(output: str, *arguments: Any, **options: Any) -> None:
+        (tmp_path / output).write_text("something else")
+        write(output, *arguments, **options)
+
+    (tmp_path / "s.csv").unlink()
+    monkeypatch.setattr(scan_on_files, "write_files", something_else)
+    assert invoke(*scan, "--task", "2/2").code == 6
+    assert (tmp_path / "s.csv").read_text() == "something else"
+
+
+def test_a_task_forgets_an_earlier_job(invoke: Invoke, data: Path) -> None:
+    scan = (*SCAN, "--k", "1:3", "--target", "30", "-o", "s.csv", "--method", "momentc")
+    for task in ("1/2", "2/2"):
+        assert invoke(*scan, "--task", task).code == 0
+    other = (*scan, "--seed", "3", "--force", "--restart")
+    assert "other tasks are still to come" in invoke(*other, "--task", "2/2").text
+    done = invoke(*other, "--task", "1/2")
+    assert done.code == 0
+    assert "cells         3 (1 of them from before)" in done.text
+
+
+@pytest.mark.parametrize("output", [("-o", "w.csv"), ("-o", "s.csv", "--plot", "w.png")])
+def test_the_weights_are_an_input_too(
+    invoke: Invoke, data: Path, tmp_path: Path, output: tuple[str, ...]
+) -> None:
+    """Also under a name that looks like a table or a picture."""
+    name = output[-1]
+    np.save(tmp_path / "w.npy", np.arange(1.0, 401.0))
+    (tmp_path / "w.npy").rename(tmp_path / name)
+    before = (tmp_path / name).read_bytes()
+    outcome = invoke(*SCAN, "--k", "1", "--target", "30", "-w", name, *output, "--force")
+    assert outcome.code == 6
+    assert "Inputs are never replaced" in outcome.stderr
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_an_interrupted_scan_ends_with_the_same_table(
+    invoke: Invoke, data: Path, tmp_path: Path
+) -> None:
+    scan = (*SCAN, "--k", "1:3", "--target", "30,60", "--force")
+
+    def steady(name: str) -> str:
+        rows = list(csv.reader((tmp_path / name).read_text().splitlines()))
+        times = rows[0].index("seconds")
+        return "\n".join(",".join(row[:times] + row[times + 1 :]) for row in rows)
+
+    whole = invoke(*scan, "-o", "whole.csv", "--plot", "whole.png")
+    assert invoke(*scan, "-o", "s.csv", "--plot", "s.png").code == 0
+    journal = tmp_path / "s.csv.cells.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:5]))
+    again = invoke(*scan, "-o", "s.csv", "--plot", "s.png")
+    assert "(4 of them from before)" in again.text
+    assert steady("s.csv") == steady("whole.csv")
+    assert (tmp_path / "s.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+    assert again.text.split("Error of")[1:] == whole.text.split("Error of")[1:]
+
+
 def test_finished_cells_are_used_again_unless_told(
     invoke: Invoke, data: Path, tmp_path: Path
 ) -> None:
@@ -136,6 +273,7 @@ def test_finished_cells_are_used_again_unless_told(
         ((*SCAN, "--target", "30", "-o", "x.txt"), 2, ".csv or .json"),
         ((*SCAN, "--target", "30", "--task", "4/3"), 2, "expected i/n"),
         ((*SCAN, "--target", "30", "--m", "3"), 2, "a file has its own size"),
+        ((*SCAN, "--target", "30", "--task", "1/3", "-o", "-"), 2, "needs a file for --output"),
         ((*SCAN, "--target", "30", "-o", "none/x.csv"), 6, "none"),
         ((*SCAN, "--target", "400"), 2, "keeps all 400 rows"),
         (("error-scan", "missing.h5", "--target", "3"), 3, "no such file"),

@@ -52,11 +52,42 @@ def test_means_over_trials_and_the_worst_matched_moment() -> None:
 
 def test_exponents_stand_beside_the_theory() -> None:
     rows = means(record(d=d, target=d // 10, error=d**-2.0) for d in (1000, 2000, 4000, 8000))
-    found = {row["family"]: row for row in exponents(rows)}
+    found = {row["family"]: row for row in exponents(rows, 0.1)}
     assert found["eq13"]["exponent"] == pytest.approx(2.0)
     assert (found["eq13"]["theory"], found["eq13"]["along"]) == (2.5, "d")
     rows = means(record(target=n, error=n**-3.0) for n in (100, 200, 400))
     assert exponents(rows)[0]["along"] == "target"
+
+
+def test_what_keeps_more_than_the_fraction_is_no_point_of_the_line() -> None:
+    """Where C(m+k, k) is more than the fraction: also of the methods that know no order."""
+    sizes = (500, 1000, 2000, 4000)
+    rows = means(
+        record(d=d, method=method, k=k, target=max(d // 10, 84), error=d**-2.0 if d > 900 else 1.0)
+        for d in sizes
+        for method, k in (("momentc", 6), ("random", 0))
+    )
+    assert [row["exponent"] for row in exponents(rows, 0.1)][::2] == pytest.approx([2.0, 2.0])
+    assert {row["points"] for row in exponents(rows, 0.1)} == {3}
+
+
+def test_given_targets_are_lines_of_their_own() -> None:
+    rows = means(
+        record(d=d, target=n, error=1e4 * d**-2.0 * n**-3.0)
+        for d in (1000, 2000, 4000, 8000) for n in (50, 100, 400)
+    )  # fmt: skip
+    found = [row for row in exponents(rows) if row["family"] == "eq13"]
+    assert [(row["along"], row["target"], row["d"]) for row in found] == [
+        ("d", n, None) for n in (50, 100, 400)
+    ]
+    assert [row["exponent"] for row in found] == pytest.approx([2.0] * 3)
+    assert {row["theory"] for row in found} == {None}, "it is for a fixed fraction"
+    rows = [row for row in rows if row["d"] > 2000]
+    found = [row for row in exponents(rows) if row["family"] == "eq13"]
+    assert [(row["along"], row["target"], row["d"]) for row in found] == [
+        ("target", None, d) for d in (4000, 8000)
+    ]
+    assert [row["exponent"] for row in found] == pytest.approx([3.0] * 2)
 
 
 def test_ratios_compare_equal_cells_only() -> None:
@@ -81,8 +112,26 @@ def test_the_cheapest_setting_is_recommended() -> None:
     )  # fmt: skip
     found = {row["family"]: row for row in recommend(rows, 1e-6)}
     assert (found["eq13"]["k"], found["eq13"]["target"]) == (2, 200)
-    assert found["all"] == {"family": "all", "k": None, "target": None, "rms": 1e-3}
+    assert found["all"] == {
+        "m": 2, "d": 1000, "family": "all", "k": None, "target": None, "rms": 1e-3, "worst": None,
+    }  # fmt: skip
+    assert found["relu"]["k"] is None
     assert recommend(means([record(method="random", k=0)]), 1e-6) == []
+
+
+def test_what_holds_for_one_size_is_not_advised_for_another() -> None:
+    rows = means([record(d=1000, error=1e-4), record(d=4000, error=1e-8, target=50)])
+    found = [row for row in recommend(rows, 1e-2) if row["family"] == "all"]
+    assert [(row["d"], row["target"]) for row in found] == [(1000, 100), (4000, 50)]
+    found = [row for row in recommend(rows, 1e-6) if row["family"] == "eq13"]
+    assert [(row["d"], row["target"]) for row in found] == [(1000, None), (4000, 50)]
+
+
+def test_the_worst_function_is_named() -> None:
+    trials = [record(trial=trial) for trial in range(3)]
+    trials[1]["errors"]["relu"]["worst"] = 0.07
+    found = {row["family"]: row["worst"] for row in recommend(means(trials), 1e-2)}
+    assert found == {"all": 0.07, "eq13": 1e-6, "relu": 0.07}
 
 
 def test_polylog_takes_the_best_order_of_every_trial() -> None:
@@ -109,7 +158,7 @@ def test_the_csv_has_a_column_for_everything() -> None:
     head, first, second, third = text.splitlines()
     names = head.split(",")
     assert names[:4] == ["source", "m", "d", "method"]
-    assert {"moment_error_6", "rms_eq13", "mean_abs_relu", "failed"} <= set(names)
+    assert {"moment_error_6", "rms_eq13", "mean_abs_relu", "worst_relu", "failed"} <= set(names)
     assert first.split(",")[names.index("rms_eq13")] == "1e-06"
     assert second.split(",")[names.index("kept_order")] == ""
     assert '"because, so"' in third
@@ -127,6 +176,30 @@ def test_bench_exponents_speedups_and_memory() -> None:
     assert found["momentc", 2] == pytest.approx(1.0)
     assert found["svd", 1] == pytest.approx(2.0)
     assert [row["speedup"] for row in speedups(cells)] == pytest.approx([2.0] * 3)
-    (memory,) = memory_growth(cells)
-    assert memory["bytes_per_object"] == pytest.approx(80.0)
-    assert math.isclose(memory["fixed"], 1e8)
+    memory = memory_growth(cells)
+    assert [line["threads"] for line in memory] == [1, 2]
+    for line in memory:
+        assert line["bytes_per_object"] == pytest.approx(80.0)
+        assert math.isclose(line["fixed"], 1e8)
+
+
+def test_bench_lines_do_not_mix_targets_or_threads() -> None:
+    cells = [
+        {
+            "m": 2, "k": 5, "d": d, "target": n, "threads": t, "seconds": d * n / t * 1e-7,
+            "peak_memory": 1e8 * t + n * d, "baselines": {},
+        }
+        for d in (1000, 2000, 4000) for n in (50, 200) for t in (1, 2)
+    ]  # fmt: skip
+    found = time_exponents(cells)
+    assert [(row["threads"], row["target"]) for row in found] == [
+        (1, 50), (1, 200), (2, 50), (2, 200)
+    ]  # fmt: skip
+    assert [row["exponent"] for row in found] == pytest.approx([1.0] * 4)
+    assert max(row["standard_error"] for row in found) < 1e-9
+    slopes = [row["bytes_per_object"] for row in memory_growth(cells)]
+    assert slopes == pytest.approx([50.0, 200.0, 50.0, 200.0])
+    # At a fixed fraction: 200 of 1,000 are the least that may be kept, another job.
+    cells = [{**cell, "target": max(200, cell["d"] // 10)} for cell in cells]
+    assert {row["points"] for row in time_exponents(cells, 0.1)} == set()
+    assert memory_growth(cells, 0.1) == []
