@@ -1,6 +1,5 @@
 """``momentc bench``: parse, one call of the library, render."""
 
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -126,10 +125,16 @@ def bench(
         restart=restart,
     )
     with console.cells(kept=output not in {None, "-"}) as progress:
-        outcome = run(job, on_standing=progress, prepare=partial(compile_on_first_run, all_threads))
+        outcome = run(job, on_standing=progress, prepare=compile_on_first_run(all_threads))
     for sentence in outcome.notes:
         console.note(sentence)
     content = outcome.content
+    for cell in content["cells"]:
+        stages = ", ".join(f"{name} {took:.3g} s" for name, took in cell["stages"].items())
+        console.detail(
+            f"m={cell['m']} k={cell['k']} d={cell['d']} target={cell['target']} "
+            f"threads={cell['threads']}: {stages}"
+        )
     console.result(content, bench_facts(content, outcome.output, plot), *bench_tables(content))
     if not outcome.ok:
         raise VerificationError(

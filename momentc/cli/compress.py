@@ -1,6 +1,5 @@
 """``momentc compress``: parse, one call of the library, render."""
 
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -206,6 +205,6 @@ def compress(
     with console.progress() as progress:
         outcome = compress_file(
             job, progress=progress, began=console.began, interruption=signals_wait,
-            prepare=partial(compile_on_first_run, max(threads, workers)),
+            prepare=compile_on_first_run(max(threads, workers)),
         )  # fmt: skip
     show_compression(console, outcome, tolerance)

@@ -87,10 +87,8 @@ class Console:
         """
         progress: CellProgress = QuietCells()
         if self._wants_progress:
-            progress = LineCells(sys.stderr)
-            if _is_capable(sys.stderr):
-                _show_compiling()
-                progress = RichCells()
+            progress = RichCells() if _is_capable(sys.stderr) else LineCells(sys.stderr)
+            _show_compiling()
         try:
             with progress:
                 yield progress

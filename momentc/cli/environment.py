@@ -7,6 +7,7 @@ when they load; later is too late. Everything here is plain Python for that reas
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from momentc.compiled_code import PACKAGE, has_current_code
@@ -95,19 +96,25 @@ def has_compiled_code() -> bool:
     return has_current_code([Path(cache)] if cache else [PACKAGE, *_user_caches()])
 
 
-def compile_on_first_run(threads: int) -> None:
-    """Compile what is not compiled for this installation yet, on several cores at once.
+def compile_on_first_run(threads: int) -> Callable[[], None]:
+    """Return what compiles what is not compiled for this installation yet, on several cores.
+
+    Whether that is needed is found out now: to look at the input compiles a kernel or two already.
 
     Parameters
     ----------
     threads : int
         Threads or processes of the job: alone it compiles what it needs when it needs it.
     """
-    if min(threads, available_cpus()) == 1 or has_compiled_code():
-        return
-    from momentc.kernels import compile_side_by_side
+    is_needed = min(threads, available_cpus()) > 1 and not has_compiled_code()
 
-    compile_side_by_side()
+    def compile_if_needed() -> None:
+        if is_needed:
+            from momentc.kernels import compile_side_by_side
+
+            compile_side_by_side()
+
+    return compile_if_needed
 
 
 def _user_caches() -> list[Path]:

@@ -1,6 +1,5 @@
 """``momentc error-scan``: parse, one call of the library, render."""
 
-from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from momentc.cli.environment import compile_on_first_run, prepare_cells
 from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
 from momentc.cli.render_scan import scan_facts, scan_tables
 from momentc.cli.text import parse_part
+from momentc.errors import UsageError
 
 __all__ = ["HELP", "error_scan"]
 
@@ -72,14 +72,11 @@ def error_scan(
         ),
     ] = None,
     fraction: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--fraction",
-            metavar="FLOAT",
-            help="Part of synthetic points to keep.",
-            show_default=True,
+            "--fraction", metavar="FLOAT", help="Part of synthetic points to keep. Default: 0.1."
         ),
-    ] = 0.1,
+    ] = None,
     trials: Annotated[
         int,
         typer.Option("--trials", metavar="INT", help="Repetitions with other random choices."),
@@ -181,6 +178,13 @@ def error_scan(
     from momentc.files.study_jobs import ScanJob
 
     source = None
+    of_input = {
+        "--dataset": dataset, "--weights": weights, "--columns": columns,
+        "--nan": None if nan == "error" else nan, "--allow-lossy": allow_lossy or None,
+        "--allow-external": allow_external or None,
+    }  # fmt: skip
+    if location is None and (given := [name for name, value in of_input.items() if value]):
+        raise UsageError(f"{', '.join(given)}: for an input file only, and none was given")
     if location is not None:
         source = InputChoice(
             location=location,
@@ -215,8 +219,11 @@ def error_scan(
         restart=restart,
     )
     with console.cells(kept=output != "-") as progress:
-        outcome = scan(job, on_standing=progress, prepare=partial(compile_on_first_run, processes))
+        outcome = scan(job, on_standing=progress, prepare=compile_on_first_run(processes))
     for sentence in outcome.notes:
         console.note(sentence)
     content = outcome.content
+    for name in sorted({row["method"] for row in content["rows"]}):
+        took = sum(cell.get("seconds", 0.0) for cell in content["cells"] if cell["method"] == name)
+        console.detail(f"{name}: {took:.3g} s in its cells")
     console.result(content, scan_facts(content, outcome.output, plot), *scan_tables(content))

@@ -37,7 +37,7 @@ def scan_facts(content: dict[str, Any], output: str | None, plot: str | None) ->
         facts.append(("advice", _advice(content)))
     if output not in {None, "-"}:
         facts.append(("output", str(output)))
-        if plot is not None:
+        if plot is not None and content["rows"]:
             facts.append(("plot", plot))
     return facts
 

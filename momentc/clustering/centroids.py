@@ -29,12 +29,15 @@ def kmeans_labels(
     Parameters
     ----------
     points : (n, m) float64 ndarray
+        m >= 0.
     weights : (n,) float64 ndarray, optional
         How much each point pulls at its centroid; all the same where not given.
     n_clusters : int
         At most n.
     seed : int
     """
+    if points.shape[1] == 0:  # all points are one
+        return np.zeros(len(points), dtype=np.int64)
     if points.shape[1] == 1:
         return _on_a_line(points[:, 0], weights, n_clusters, seed)
     faiss = faiss_by_differences()

@@ -1,20 +1,34 @@
 """Long jobs of many cells: their files, and what is already finished."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from momentc.errors import OutputError, PartsError, UsageError
 from momentc.files.names import STDOUT
 from momentc.io.atomic import output_lock, probe_output, write_bytes_atomic
 from momentc.io.journal import Journal, read_journal
 from momentc.io.location import printable
+from momentc.io.lock import BusyError
 
-__all__ = ["finished_cells", "pieces_of_others", "probe_files", "table_format", "write_files"]
+__all__ = [
+    "finished_cells",
+    "pieces_of_others",
+    "probe_files",
+    "table_format",
+    "when_free",
+    "write_files",
+]
 
 SUFFIX = ".jsonl"
+
+# Tasks of one job look after, and write, the same files: one waits for the other, so many times so
+# many seconds.
+TRIES: Final = 50
+PAUSE: Final = 0.1
 
 
 def table_format(output: str) -> str:
@@ -48,6 +62,21 @@ def probe_files(
         probe_output(path, force=force, inputs=inputs)
     if len(paths) == 2 and Path(paths[0]).resolve() == Path(paths[1]).resolve():
         raise UsageError("--output and --plot are the same file; give two names")
+
+
+def when_free(action: Callable[[], None]) -> None:
+    """Do what needs an output's lock, as soon as no other run has it; give up after some seconds.
+
+    Raises
+    ------
+    OutputError
+        What the action raises; that another run has the lock, after the last try.
+    """
+    for _ in range(TRIES - 1):
+        with suppress(BusyError):
+            return action()
+        time.sleep(PAUSE)
+    return action()
 
 
 @contextmanager

@@ -1,11 +1,10 @@
 """``error-scan`` on files: read, plan, go on where it stopped, compute, write table and figure."""
 
 import json
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from momentc.errors import OutputError, UsageError
 from momentc.files.cells import (
@@ -13,6 +12,7 @@ from momentc.files.cells import (
     pieces_of_others,
     probe_files,
     table_format,
+    when_free,
     write_files,
 )
 from momentc.files.jobs import JobReport
@@ -43,17 +43,13 @@ from momentc.version import __version__
 
 __all__ = ["error_scan", "scan_output"]
 
-# Two tasks that end together may both see that all is done, and both write the table: one waits for
-# the other, so many times so many seconds.
-TRIES: Final = 50
-PAUSE: Final = 0.1
-
 # Fields of a record that name its cell.
 _CELL = ("source", "m", "d", "method", "k", "target", "trial")
 
 DEFAULT_KS = (1, 2, 3, 4, 5, 6)
 DEFAULT_MS = (1, 2, 3, 4, 5)
 DEFAULT_DS = (1000, 2000, 4000, 8000, 16000)
+DEFAULT_FRACTION = 0.1
 
 
 def scan_output(job: ScanJob) -> str:
@@ -116,7 +112,14 @@ def error_scan(
         check_plot(job.plot)
     data, name, described, notes = _load(job)
     inputs = [] if job.source is None else job.source.files()
-    probe_files(output, job.plot, force=job.force, inputs=inputs)
+
+    def probe() -> None:
+        probe_files(output, job.plot, force=job.force, inputs=inputs)
+
+    if job.task is None:
+        probe()
+    else:
+        when_free(probe)
     plan = _plan(job, data)
     head = {
         "job": "error-scan", "momentc": __version__, "input": described, "seed": job.seed,
@@ -165,17 +168,19 @@ def error_scan(
 
 
 def _write(job: ScanJob, output: str, text: str, picture: bytes | None) -> None:
-    """Write table and figure; of a task, unless another one of the same job is doing so."""
-    for left in reversed(range(1 if job.task is None else TRIES)):
-        try:
-            return write_files(output, text, job.plot, picture, force=job.force)
-        except OutputError:
-            if job.task is not None and _holds(output, text):
-                return None
-            if left == 0:
-                raise
-        time.sleep(PAUSE)
-    return None
+    """Write table and figure; of a task, unless another one has seen as well that all is done."""
+
+    def write() -> None:
+        write_files(output, text, job.plot, picture, force=job.force)
+
+    if job.task is None:
+        write()
+        return
+    try:
+        when_free(write)
+    except OutputError:
+        if not _holds(output, text):
+            raise
 
 
 def _holds(output: str, text: str) -> bool:
@@ -189,7 +194,7 @@ def _holds(output: str, text: str) -> bool:
 
 
 def _setting(job: ScanJob) -> Setting:
-    families = job.families or DEFAULT_FAMILIES
+    families = tuple(dict.fromkeys(job.families)) or DEFAULT_FAMILIES
     unknown = [name for name in families if name not in FAMILIES]
     if unknown:
         raise UsageError(
@@ -233,7 +238,7 @@ def _plan(job: ScanJob, data: Dataset | None) -> Plan:
         return plan_polylog(job.synthetic, ms, ds, job.ks, job.methods, job.trials)
     return plan_synthetic(
         job.synthetic, job.ms or DEFAULT_MS, job.ds or DEFAULT_DS, job.ks or DEFAULT_KS,
-        job.targets, job.fraction, job.methods, job.trials,
+        job.targets, _fraction(job), job.methods, job.trials,
     )  # fmt: skip
 
 
@@ -276,4 +281,6 @@ def _picture(job: ScanJob, content: dict[str, Any]) -> bytes | None:
 
 def _fraction(job: ScanJob) -> float | None:
     """Return the part of d that is kept; None where the targets were given."""
-    return None if job.synthetic is None or job.targets or job.polylog else job.fraction
+    if job.synthetic is None or job.targets or job.polylog:
+        return None
+    return DEFAULT_FRACTION if job.fraction is None else job.fraction

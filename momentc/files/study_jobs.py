@@ -27,7 +27,8 @@ class ScanJob:
     synthetic : {'uniform', 'gaussian'}, optional
     ms, ds, ks, targets : tuple of int
         The grid. ``ms`` and ``ds`` are for synthetic points only. No targets: the paper's rule.
-    fraction : float
+    fraction : float, optional
+        Part of synthetic points to keep where no targets are given. Default: 0.1.
     trials : int
     polylog : bool
         Appendix G of the paper.
@@ -54,7 +55,7 @@ class ScanJob:
     ds: tuple[int, ...] = ()
     ks: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
-    fraction: float = 0.1
+    fraction: float | None = None
     trials: int = 1
     polylog: bool = False
     methods: tuple[str, ...] = ("momentc", "random", "kmeans")
@@ -81,6 +82,16 @@ class ScanJob:
             raise UsageError(
                 "--m, --d and --polylog are for --synthetic points; a file has its own size "
                 "(choose its columns with --columns)"
+            )
+        if self.polylog and (self.targets or self.max_error is not None):
+            raise UsageError(
+                "--polylog has targets of its own, and takes the best order for each: --target and "
+                "--max-error do not go with it"
+            )
+        if self.fraction is not None and (self.source or self.targets or self.polylog):
+            raise UsageError(
+                "--fraction is for --synthetic points without --target or --polylog; an input "
+                "takes --target"
             )
         if self.task is not None and self.output == "-":
             raise UsageError(

@@ -19,7 +19,15 @@ from pathlib import Path
 from momentc.errors import OutputError
 from momentc.io.location import printable
 
-__all__ = ["PARTIAL", "output_errors", "output_lock", "removed_on_error", "sibling", "write_all"]
+__all__ = [
+    "PARTIAL",
+    "BusyError",
+    "output_errors",
+    "output_lock",
+    "removed_on_error",
+    "sibling",
+    "write_all",
+]
 
 logger = logging.getLogger("momentc")
 
@@ -30,6 +38,10 @@ EMPTY_SECONDS = 60.0
 """Age from which a lock without an owner is stale: it is written at once after it is made."""
 _held: dict[Path, tuple[int, int]] = {}
 """Locks of this process: by which thread, and how often, since `output_lock` may be nested."""
+
+
+class BusyError(OutputError):
+    """Another run is writing the output."""
 
 
 @contextmanager
@@ -43,13 +55,13 @@ def output_lock(path: str | Path) -> Iterator[None]:
 
     Raises
     ------
-    OutputError
+    BusyError
         Another run holds it. The message has its host, process and time, and the lock's name.
     """
     target = Path(os.path.realpath(path))
     thread, depth = _held.get(target, (threading.get_ident(), 0))
     if thread != threading.get_ident():
-        raise OutputError(f"{printable(str(path))} is being written by another thread")
+        raise BusyError(f"{printable(str(path))} is being written by another thread")
     if depth == 0 and target.exists() and not target.is_file():
         yield
         return
@@ -78,7 +90,7 @@ def _acquire(target: Path, shown: str) -> None:
         else:
             break
     else:
-        raise OutputError(f"{shown} is being written by another run, which started just now")
+        raise BusyError(f"{shown} is being written by another run, which started just now")
     owner = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -117,7 +129,7 @@ def _remove_if_stale(lock: Path, shown: str) -> None:
     restarted = owner is not None and _is_earlier_try(content)
     if not (never_written or restarted or (owner is not None and _is_gone(*owner[:2]))):
         who = "" if owner is None else f" (process {owner[1]} on {owner[0]}, since {owner[2]})"
-        raise OutputError(
+        raise BusyError(
             f"{shown} is being written by another run{who}. Wait for it, or give "
             "another output. "
             f"If no such run exists, remove {printable(str(lock))}"
@@ -131,7 +143,7 @@ def _remove_if_stale(lock: Path, shown: str) -> None:
         return
     if taken.read_bytes() != content:
         taken.rename(lock)
-        raise OutputError(f"{shown} is being written by another run, which started just now")
+        raise BusyError(f"{shown} is being written by another run, which started just now")
     taken.unlink()
     gone = "its process was killed" if owner is None else f"process {owner[1]} is gone"
     logger.warning("removed the stale lock %s: %s", printable(str(lock)), gone)

@@ -28,8 +28,10 @@ __all__ = ["BASELINES", "Baseline", "check_baselines", "why_not"]
 Array = NDArray[np.float64]
 Baseline = Callable[[Array, Array, int, int], tuple[NDArray[np.int64], Array]]
 
-# Points removed x N^3 that the slow ones are given at most: some ten seconds.
-MOST_WORK: Final = 2.0e9
+# What the slow ones are given at most for all runs of a cell, in units of about 6 ns: a minute. A
+# step takes N^3 of them, and so many whatever N is.
+MOST_WORK: Final = 1.0e10
+STEP_WORK: Final = 3.0e4
 
 
 def _svd(points: Array, weights: Array, k: int, target: int) -> tuple[NDArray[np.int64], Array]:
@@ -94,10 +96,18 @@ def check_baselines(names: Sequence[str]) -> None:
         )
 
 
-def why_not(name: str, cell: Any) -> str | None:
-    """Return why a baseline does not do a cell of ``bench``; None if it does."""
+def why_not(name: str, cell: Any, repeats: int) -> str | None:
+    """Return why a baseline does not do a cell of ``bench``; None if it does.
+
+    Parameters
+    ----------
+    name : str
+    cell : momentc.study.timing.BenchCell
+    repeats : int
+        Runs that would be timed.
+    """
     n_moments = math.comb(cell.m + cell.k, cell.k)
     if name == "pyrecombine":
         return None if cell.target == n_moments else "only for target = C(m+k, k)"
-    work = float(cell.d - cell.target) * float(n_moments) ** 3
+    work = repeats * float(cell.d - cell.target) * (STEP_WORK + float(n_moments) ** 3)
     return None if work <= MOST_WORK else "too slow for this size"

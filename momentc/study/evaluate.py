@@ -32,6 +32,10 @@ Array = NDArray[np.float64]
 # Methods that keep no moments on purpose are compared as if they kept so many orders.
 BASELINE_ORDER: Final = 4
 
+# What a method does once in a process before it is timed.
+WARM_UP_POINTS: Final = 300
+WARM_UP_TARGET: Final = 30
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -122,6 +126,7 @@ class Evaluator:
             None if points is None or weights is None else
             _Measured(Dataset(points, weights), setting, None)
         )  # fmt: skip
+        self._warm: set[tuple[str, bool]] = set()
         # Cells of the same points follow each other.
         self._synthetic = lru_cache(maxsize=1)(self._draw)
 
@@ -147,6 +152,7 @@ class Evaluator:
         else:
             measured = self._synthetic(cell.source, cell.m, cell.d, cell.trial)
         task = Task(cell.k, cell.target, self._setting.seed + cell.trial, self._setting.effort)
+        self._warm_up(cell)
         began = time.perf_counter()
         try:
             reduced = METHODS[cell.method](measured.data, task)
@@ -166,6 +172,19 @@ class Evaluator:
             "moment_error": [float(value) for value in moment_error],
             "errors": measured.errors(reduced.local, reduced.points, reduced.weights),
         }
+
+    def _warm_up(self, cell: Cell) -> None:
+        """Load, and where it must be compile, what the method needs, before it is timed.
+
+        What is only needed for more or other points is still loaded in the first cell that needs
+        it: tenths of a second.
+        """
+        kind = cell.method, cell.m == 1
+        if kind not in self._warm:
+            self._warm.add(kind)
+            _, points = draw_trial("uniform", min(cell.m, 2), WARM_UP_POINTS, 0)
+            few = Dataset(points, np.ones(WARM_UP_POINTS))
+            METHODS[cell.method](few, Task(1, WARM_UP_TARGET, 0, self._setting.effort))
 
 
 _evaluator: list[Evaluator] = []

@@ -98,7 +98,7 @@ def plan_file(
     skipped: list[str] = []
     for target in targets:
         if target >= d:
-            skipped.append(f"target {target} keeps all {d} rows: nothing to measure")
+            skipped.append(_keeps_all(target, d))
             continue
         possible = [k for k in ks if math.comb(rank + k, k) <= min(target, MOST_MOMENTS)]
         skipped += _too_large(set(ks) - set(possible), rank, target)
@@ -109,7 +109,7 @@ def plan_file(
 
 def plan_synthetic(
     kind: str, ms: Sequence[int], ds: Sequence[int], ks: Sequence[int],
-    targets: Sequence[int], fraction: float, methods: Sequence[str], trials: int,
+    targets: Sequence[int], fraction: float | None, methods: Sequence[str], trials: int,
 ) -> Plan:  # fmt: skip
     """Plan a scan of synthetic points.
 
@@ -119,7 +119,8 @@ def plan_synthetic(
     ms, ds, ks : sequence of int
     targets : sequence of int
         Where empty, the paper's rule holds: max(int(fraction d), C(m+k, k)).
-    fraction : float
+    fraction : float or None
+        None where targets are given.
     methods : sequence of str
     trials : int
 
@@ -128,18 +129,20 @@ def plan_synthetic(
     UsageError
         If no cell is left.
     """
-    if not 0.0 < fraction < 1.0:
+    if fraction is not None and not 0.0 < fraction < 1.0:
         raise UsageError(f"--fraction is {fraction}; expected a number between 0 and 1")
     cells: list[Cell] = []
     skipped: list[str] = []
     for m in ms:
         for d in ds:
+            skipped += [_keeps_all(target, d) for target in targets if target >= d]
             for trial in range(trials):
                 if targets:
                     for target in targets:
                         possible = [k for k in ks if math.comb(m + k, k) <= target < d]
                         cells += _methods(kind, m, d, possible, target, methods, trial)
                     continue
+                assert fraction is not None
                 by_target: dict[int, list[int]] = {}
                 for k in ks:
                     target = max(int(fraction * d), math.comb(m + k, k))
@@ -147,10 +150,8 @@ def plan_synthetic(
                         by_target.setdefault(target, []).append(k)
                 for target, possible in by_target.items():
                     cells += _methods(kind, m, d, possible, target, methods, trial)
-            for k in ks:
-                lowest = min(targets) if targets else d - 1
-                if math.comb(m + k, k) > lowest:
-                    skipped += _too_large({k}, m, lowest)
+            for most in sorted(targets) or [d - 1]:
+                skipped += _too_large({k for k in ks if math.comb(m + k, k) > most}, m, most)
     return _plan(cells, skipped)
 
 
@@ -166,15 +167,18 @@ def plan_polylog(
         Where empty: :data:`POLYLOG_ORDERS`.
     """
     cells: list[Cell] = []
+    skipped: list[str] = []
     for m in ms:
         for d in ds:
             target, _ = polylog_setting(m, d)
             if target >= d:
+                skipped.append(_keeps_all(target, d))
                 continue
+            skipped += _too_large({k for k in ks if math.comb(m + k, k) > target}, m, target)
             possible = [k for k in ks or POLYLOG_ORDERS[m] if math.comb(m + k, k) <= target]
             for trial in range(trials):
                 cells += _methods(kind, m, d, possible, target, methods, trial)
-    return _plan(cells, [])
+    return _plan(cells, skipped)
 
 
 def cut_for_task(cells: Sequence[Cell], task: tuple[int, int]) -> tuple[Cell, ...]:
@@ -210,6 +214,10 @@ def _methods(
     ]
 
 
+def _keeps_all(target: int, d: int) -> str:
+    return f"target {target} keeps all {d} rows: nothing to measure"
+
+
 def _too_large(ks: Iterable[int], rank: int, target: int) -> list[str]:
     return [
         f"k = {k} in {rank} columns has {math.comb(rank + k, k)} moments, too many for target "
@@ -224,6 +232,6 @@ def _plan(cells: Sequence[Cell], skipped: Sequence[str]) -> Plan:
     if not unique:
         because = f": {notes[0]}" if notes else ""
         raise UsageError(
-            f"there is nothing to scan{because}; give a larger --target, more rows or a lower --k"
+            f"there is nothing to scan{because}; choose other --target, --k or numbers of rows"
         )
     return Plan(tuple(sorted(unique, key=lambda cell: (cell.m, cell.d, cell.trial))), notes)

@@ -91,6 +91,8 @@ def _momentc(data: Dataset, task: Task) -> Reduced:
 
 def _paper(data: Dataset, task: Task) -> Reduced:
     check_request(task.k, task.target, len(data), data.frame.rank)
+    if data.frame.rank == 0:  # all rows are one, and one moment is left: the mass
+        return _rows(data, np.zeros(1, np.int64), data.weights.sum(keepdims=True), task.k)
     kept, weights = compress_as_published(data.local, data.weights, task.k, task.target, task.seed)
     return _rows(data, kept, weights, task.k)
 

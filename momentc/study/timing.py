@@ -129,7 +129,7 @@ def measure_cell(job: tuple[BenchCell, BenchSetting]) -> dict[str, Any]:
     skipped = {
         name: {"skipped": reason}
         for name in setting.baselines
-        if (reason := why_not(name, cell)) is not None
+        if (reason := why_not(name, cell, setting.repeats)) is not None
     }
     runs: dict[str, _Runs] = {"momentc": _Runs(_momentc(cell, setting))}
     runs |= {

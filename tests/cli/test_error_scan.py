@@ -7,6 +7,7 @@ import json
 import os
 import pty
 import signal
+import socket
 import struct
 import subprocess
 import termios
@@ -19,10 +20,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from momentc.files import cells
 from momentc.files import scan as scan_on_files
 
 from .conftest import Invoke, Outcome, momentc_command
 
+UNIFORM = ("error-scan", "--synthetic", "uniform")
 SCAN = ("error-scan", "data.h5", "-d", "x", "--functions", "4", "-T", "1", "--no-progress")
 
 
@@ -112,6 +115,50 @@ def test_a_narrow_terminal_cuts_no_digits(data: Path, tmp_path: Path) -> None:
     assert all(f"{float(error):.1e}" in text for error in errors)
 
 
+def test_what_is_left_out_is_said(invoke: Invoke) -> None:
+    outcome = invoke(
+        *UNIFORM, "--m", "2", "--k", "1,9", "--d", "100:400", "--target", "20,200", "-T", "1",
+        "--functions", "2", "--no-progress", "--method", "momentc",
+    )  # fmt: skip
+    assert outcome.code == 0
+    assert "cells         5\n" in outcome.text
+    for sentence in (
+        "target 200 keeps all 100 rows", "target 200 keeps all 200 rows",
+        "k = 9 in 2 columns has 55 moments, too many for target 20",
+    ):  # fmt: skip
+        assert sentence in outcome.stderr
+    outcome = invoke(
+        *UNIFORM, "--m", "2", "--d", "500:1000", "--k", "1", "--polylog", "-T", "1",
+        "--functions", "2", "--no-progress", "--method", "momentc", "--restart", "--force",
+    )  # fmt: skip
+    assert "target 772 keeps all 500 rows" in outcome.stderr
+
+
+def test_constant_columns(invoke: Invoke, tmp_path: Path) -> None:
+    """All rows are one: every method is exact."""
+    np.save(tmp_path / "x.npy", np.full((200, 2), 3.0))
+    outcome = invoke(
+        "error-scan", "x.npy", "--k", "1:2", "--target", "10,20", "-o", "s.csv", "-T", "1",
+        "--method", "momentc,paper,random,kmeans", "--functions", "2", "--no-progress",
+    )  # fmt: skip
+    assert outcome.code == 0
+    rows = table(tmp_path / "s.csv")
+    assert len(rows) == 2 * (2 + 2 + 1 + 1)
+    assert all(float(row["rms_relu"]) < 1e-15 for row in rows)
+
+
+def test_the_exponents_have_rows_or_are_not_shown(
+    invoke: Invoke, data: Path, tmp_path: Path
+) -> None:
+    scan = (*SCAN, "--k", "2", "--target", "20,40,80", "--families", "steps,relu,sigmoid")
+    text = invoke(*scan, "-o", "s.csv").text
+    head = text.split("Exponent of the error of ")[1].splitlines()
+    assert head[0] == "steps in the target", "the first of the panel that has a theory beside it"
+    assert head[2].split()[1] == "momentc"
+    baselines = invoke(*scan, "-o", "t.csv", "--method", "random,kmeans").text
+    assert "Exponent of" not in baselines
+
+
 def test_polylog(invoke: Invoke) -> None:
     outcome = invoke(
         "error-scan", "--synthetic", "uniform", "--m", "1", "--d", "1000", "--polylog",
@@ -176,7 +223,6 @@ def test_a_table_that_another_task_has_written_is_as_good(
     """Both have seen that all is done, and the other one was faster."""
     scan = (*SCAN, "--k", "1:2", "--target", "30", "-o", "s.csv", "--method", "momentc")
     assert invoke(*scan, "--task", "1/2").code == 0
-    monkeypatch.setattr("momentc.files.scan.PAUSE", 0.0)
     write = scan_on_files.write_files
 
     def slower(output: str, text: str, *arguments: Any, **options: Any) -> None:
@@ -195,6 +241,36 @@ def test_a_table_that_another_task_has_written_is_as_good(
     monkeypatch.setattr(scan_on_files, "write_files", something_else)
     assert invoke(*scan, "--task", "2/2").code == 6
     assert (tmp_path / "s.csv").read_text() == "something else"
+
+
+def test_a_task_waits_for_another_one_that_looks_at_the_same_file(
+    invoke: Invoke, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each makes sure at its start that the table can be written, under the lock of the output."""
+    scan = (*SCAN, "--k", "1", "--target", "30", "-o", "s.csv", "--method", "momentc")
+    lock = tmp_path / ".s.csv.lock"
+    owner = {"host": socket.gethostname(), "pid": os.getppid(), "time": "now"}
+    lock.write_text(json.dumps(owner))
+    waited: list[float] = []
+
+    def released(seconds: float) -> None:
+        waited.append(seconds)
+        if len(waited) == 3:
+            lock.unlink()
+
+    monkeypatch.setattr(cells.time, "sleep", released)
+    assert invoke(*scan, "--task", "1/2").code == 0
+    assert len(waited) == 3
+    (tmp_path / "s.csv").unlink()
+    lock.write_text(json.dumps(owner))
+    waited.clear()
+    monkeypatch.setattr(cells.time, "sleep", waited.append)
+    for task in ((), ("--task", "2/2")):
+        outcome = invoke(*scan, *task)
+        assert outcome.code == 6
+        assert "is being written by another run" in outcome.stderr
+    assert len(waited) == cells.TRIES - 1
+    lock.unlink()
 
 
 def test_a_task_forgets_an_earlier_job(invoke: Invoke, data: Path) -> None:
@@ -274,6 +350,14 @@ def test_finished_cells_are_used_again_unless_told(
         ((*SCAN, "--target", "30", "--task", "4/3"), 2, "expected i/n"),
         ((*SCAN, "--target", "30", "--m", "3"), 2, "a file has its own size"),
         ((*SCAN, "--target", "30", "--task", "1/3", "-o", "-"), 2, "needs a file for --output"),
+        ((*SCAN, "--target", "30", "--fraction", "0.2"), 2, "--fraction is for --synthetic"),
+        ((*UNIFORM, "--target", "30", "--fraction", "0.2"), 2, "without --target"),
+        ((*UNIFORM, "--fraction", "0"), 2, "between 0 and 1"),
+        ((*UNIFORM, "--polylog", "--target", "30"), 2, "has targets of its own"),
+        ((*UNIFORM, "--polylog", "--max-error", "1"), 2, "has targets of its own"),
+        ((*UNIFORM, "--polylog", "--d", "200"), 2, "keeps all 200 rows"),
+        ((*UNIFORM, "-w", "w.npy", "--columns", "0"), 2, "--weights, --columns: for an input"),
+        ((*UNIFORM, "--d", "100", "--target", "100"), 2, "target 100 keeps all 100 rows"),
         ((*SCAN, "--target", "30", "-o", "none/x.csv"), 6, "none"),
         ((*SCAN, "--target", "400"), 2, "keeps all 400 rows"),
         (("error-scan", "missing.h5", "--target", "3"), 3, "no such file"),

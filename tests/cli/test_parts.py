@@ -191,6 +191,11 @@ def test_who_is_told_that_it_compiles(
         Console(context, **options).progress()
         logging.getLogger("momentc.jit").info("compiling")
         assert capsys.readouterr().err == said
+    # A log of cells is told as well: times of cells stand there.
+    with Console(context, **options).cells(kept=False):
+        logging.getLogger("momentc.jit").info("compiling")
+    told = capsys.readouterr().err.strip()
+    assert told == ("" if options else "momentc: note: compiling")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +209,11 @@ def test_who_compiles_side_by_side(
     monkeypatch.setattr(kernels, "compile_side_by_side", lambda: calls.append(None))
     monkeypatch.setattr(environment, "available_cpus", lambda: cpus_here)
     monkeypatch.setattr(environment, "has_compiled_code", lambda: compiled)
-    environment.compile_on_first_run(threads)
+    compile_now = environment.compile_on_first_run(threads)
+    # What is compiled while the input is looked at changes nothing.
+    monkeypatch.setattr(environment, "has_compiled_code", lambda: True)
+    assert not calls
+    compile_now()
     assert len(calls) == expected
 
 

@@ -49,9 +49,14 @@ def test_a_wrong_result_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_baselines_say_why_they_do_not_run() -> None:
-    assert why_not("svd", BenchCell(5, 5, 100_000, 1000, 1)) == "too slow for this size"
-    assert why_not("pyrecombine", BenchCell(2, 2, 100, 50, 1)) == "only for target = C(m+k, k)"
-    assert why_not("pyrecombine", BenchCell(2, 2, 100, 6, 1)) is None
+    assert why_not("svd", BenchCell(5, 5, 100_000, 1000, 1), 1) == "too slow for this size"
+    # Many cheap steps, and many runs, take as long as dear ones.
+    assert why_not("svd", BenchCell(1, 1, 100_000, 2, 1), 1) is None
+    assert why_not("svd", BenchCell(1, 1, 1_000_000, 2, 1), 1) == "too slow for this size"
+    assert why_not("svd", BenchCell(1, 1, 100_000, 2, 1), 5) == "too slow for this size"
+    assert why_not("svd", BenchCell(3, 5, 10_000, 56, 1), 3) is None
+    assert why_not("pyrecombine", BenchCell(2, 2, 100, 50, 1), 3) == "only for target = C(m+k, k)"
+    assert why_not("pyrecombine", BenchCell(2, 2, 100, 6, 1), 3) is None
 
 
 def test_pyrecombine_where_it_is_installed() -> None:
