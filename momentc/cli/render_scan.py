@@ -82,7 +82,12 @@ def _advice(content: dict[str, Any]) -> str:
 def _means(rows: Sequence[dict[str, Any]]) -> Table:
     families = list(rows[0]["errors"])
     several = len({(row["m"], row["d"]) for row in rows}) > 1
-    head = [*(("m", "d") if several else ()), "method", "k", "kept to", "target", *families]
+    # Some cells have failed: their rows are means of fewer.
+    uneven = len({row["trials"] for row in rows}) > 1
+    head = [
+        *(("m", "d") if several else ()), "method", "k", "kept to", "target",
+        *(("trials",) if uneven else ()), *families,
+    ]  # fmt: skip
     lines = [
         [
             *((str(row["m"]), format_count(row["d"])) if several else ()),
@@ -90,6 +95,7 @@ def _means(rows: Sequence[dict[str, Any]]) -> Table:
             str(row["k"] or "-"),
             "-" if row["kept_order"] is None else str(row["kept_order"]),
             format_count(row["target"]),
+            *((str(row["trials"]),) if uneven else ()),
             *(format_error(row["errors"][family]["rms"]) for family in families),
         ]
         for row in rows

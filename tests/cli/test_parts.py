@@ -16,6 +16,7 @@ from momentc.cli import environment
 from momentc.cli.console import Console
 from momentc.cli.guard import BEGAN
 from momentc.cli.progress import LineProgress, Pace
+from momentc.cli.render_scan import scan_tables
 from momentc.cli.text import (
     format_bytes,
     format_count,
@@ -250,3 +251,20 @@ def test_parts_that_are_none(text: str) -> None:
 def test_parts_of_a_job() -> None:
     assert parse_part("--task", "3/8") == (3, 8)
     assert parse_part("--shard", "0001/0016") == (1, 16)
+
+
+def test_a_row_of_fewer_trials_says_so() -> None:
+    """Where a method could not do some cells, its mean is over the others."""
+
+    def row(method: str, trials: int) -> dict[str, Any]:
+        return {
+            "m": 2, "d": 100, "method": method, "k": 1, "kept_order": 1, "target": 10,
+            "trials": trials, "errors": {"relu": {"rms": 1e-3}},
+        }  # fmt: skip
+
+    content: dict[str, Any] = dict.fromkeys(("exponents", "ratios", "recommended", "polylog"), ())
+    for trials, shown in ((3, False), (2, True)):
+        rows = [row("momentc", 3), row("paper", trials)]
+        ((_, head, lines),) = scan_tables(content | {"missing": 0, "rows": rows})
+        assert ("trials" in head) == shown
+        assert [len(line) for line in lines] == [len(head)] * 2
