@@ -49,8 +49,11 @@ def bench(
         ),
     ] = None,
     fraction: Annotated[
-        float, typer.Option("--fraction", metavar="FLOAT", help="Part of the points to keep.")
-    ] = 0.1,
+        float | None,
+        typer.Option(
+            "--fraction", metavar="FLOAT", help="Part of the points to keep. Default: 0.1."
+        ),
+    ] = None,
     threads: Annotated[
         str | None,
         typer.Option(

@@ -9,7 +9,7 @@ from typing import Any
 from momentc.engine.processes import run_in_processes, thread_environment
 from momentc.files.cells import finished_cells, probe_files, table_format, write_files
 from momentc.files.jobs import JobReport
-from momentc.files.study_jobs import BenchJob, OnStanding
+from momentc.files.study_jobs import DEFAULT_FRACTION, BenchJob, OnStanding
 from momentc.options import CompressOptions
 from momentc.study.baselines import check_baselines
 from momentc.study.bench_figure import draw_bench
@@ -61,15 +61,15 @@ def bench(
     if job.plot is not None:
         check_plot(job.plot)
     probe_files(job.output, job.plot, force=job.force)
-    cells, skipped = plan_bench(
-        job.ms, job.ks, job.ds, job.targets, job.fraction, job.threads, minimal=job.minimal
-    )
+    fraction = None
+    if not (job.targets or job.minimal):
+        fraction = DEFAULT_FRACTION if job.fraction is None else job.fraction
+    cells, skipped = plan_bench(job.ms, job.ks, job.ds, job.targets, fraction, job.threads)
     setting = BenchSetting(job.repeats, job.effort, job.seed, job.tolerance, job.baselines)
     head = {
         "job": "bench", "momentc": __version__, "seed": job.seed, "effort": job.effort,
         "repeats": job.repeats, "tolerance": job.tolerance, "baselines": list(job.baselines),
     }  # fmt: skip
-    fraction = None if job.targets or job.minimal else job.fraction
     with finished_cells(job.output, head, task=None, restart=job.restart) as (journal, pieces):
         records = {_key(piece): piece for piece in pieces}
         todo = [cell for cell in cells if cell.key not in records]

@@ -17,7 +17,7 @@ from momentc.files.cells import (
 )
 from momentc.files.jobs import JobReport
 from momentc.files.open import open_input
-from momentc.files.study_jobs import OnStanding, ScanJob
+from momentc.files.study_jobs import DEFAULT_FRACTION, OnStanding, ScanJob
 from momentc.files.work import Counts
 from momentc.io.convert import load_points, select_columns
 from momentc.io.location import parse_location
@@ -49,7 +49,6 @@ _CELL = ("source", "m", "d", "method", "k", "target", "trial")
 DEFAULT_KS = (1, 2, 3, 4, 5, 6)
 DEFAULT_MS = (1, 2, 3, 4, 5)
 DEFAULT_DS = (1000, 2000, 4000, 8000, 16000)
-DEFAULT_FRACTION = 0.1
 
 
 def scan_output(job: ScanJob) -> str:

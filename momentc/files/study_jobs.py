@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from momentc.errors import UsageError
 from momentc.files.jobs import InputChoice
@@ -11,9 +11,13 @@ from momentc.options import Effort
 if TYPE_CHECKING:
     from momentc.study.run import Standing
 
-__all__ = ["BenchJob", "OnStanding", "ScanJob"]
+__all__ = ["DEFAULT_FRACTION", "BenchJob", "OnStanding", "ScanJob"]
 
 OnStanding = Callable[["Standing"], None]
+
+
+# Part of synthetic points that is kept where nothing is said.
+DEFAULT_FRACTION: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,8 @@ class BenchJob:
         No targets: a fraction of d, at least C(m+k, k).
     minimal : bool
         The target is C(m+k, k): the job of a single cluster.
-    fraction : float
+    fraction : float, optional
+        Part of the points to keep where no targets are given. Default: 0.1.
     threads : tuple of int
         Each cell is run with each number of threads.
     baselines : tuple of str
@@ -132,7 +137,7 @@ class BenchJob:
     ds: tuple[int, ...]
     targets: tuple[int, ...] = ()
     minimal: bool = False
-    fraction: float = 0.1
+    fraction: float | None = None
     threads: tuple[int, ...] = (1,)
     baselines: tuple[str, ...] = ()
     effort: Effort = "normal"
@@ -148,7 +153,9 @@ class BenchJob:
         """Check that the choices fit each other."""
         if self.minimal and self.targets:
             raise UsageError("--target takes numbers, or the word min, not both")
-        if not 0.0 < self.fraction < 1.0:
+        if self.fraction is not None and (self.minimal or self.targets):
+            raise UsageError("--fraction is for a grid without --target; give one of them")
+        if self.fraction is not None and not 0.0 < self.fraction < 1.0:
             raise UsageError(f"--fraction is {self.fraction}; expected a number between 0 and 1")
         if self.repeats < 1 or self.seed < 0:
             raise UsageError("--repeats must be at least 1, --seed at least 0")

@@ -80,11 +80,11 @@ class BenchSetting:
 
 def plan_bench(
     ms: Sequence[int], ks: Sequence[int], ds: Sequence[int], targets: Sequence[int],
-    fraction: float, threads: Sequence[int], *, minimal: bool,
+    fraction: float | None, threads: Sequence[int],
 ) -> tuple[tuple[BenchCell, ...], tuple[str, ...]]:  # fmt: skip
     """Return the cells, small ones first, and sentences on what cannot be.
 
-    Without targets: max(int(fraction d), C(m+k, k)), or C(m+k, k) where ``minimal``.
+    Without targets: max(int(fraction d), C(m+k, k)); without a fraction either: C(m+k, k).
 
     Raises
     ------
@@ -97,7 +97,7 @@ def plan_bench(
         for m in ms:
             for k in ks:
                 n_moments = math.comb(m + k, k)
-                rule = n_moments if minimal else max(int(fraction * d), n_moments)
+                rule = n_moments if fraction is None else max(int(fraction * d), n_moments)
                 for target in targets or (rule,):
                     if n_moments <= target < d:
                         cells += [BenchCell(m, k, d, target, n) for n in threads]

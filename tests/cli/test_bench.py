@@ -54,6 +54,8 @@ def test_a_wrong_result_is_exit_code_5(invoke: Invoke, monkeypatch: pytest.Monke
     [
         (("--baseline", "magic"), "--baseline names magic"),
         (("--fraction", "2"), "between 0 and 1"),
+        (("--fraction", "0.2", "--target", "50"), "give one of them"),
+        (("--fraction", "0.2", "--target", "min"), "give one of them"),
         (("--repeats", "0"), "--repeats must be at least 1"),
         (("--d", "10:5"), "the range is empty"),
         (("--target", "1"), "nothing to time"),

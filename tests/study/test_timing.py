@@ -9,17 +9,17 @@ from momentc.study.timing import BenchCell, BenchSetting, measure_cell, plan_ben
 
 
 def test_cells_follow_the_rule_or_the_list() -> None:
-    cells, skipped = plan_bench([1, 5], [5], [1000], [], 0.1, [1, 2], minimal=False)
+    cells, skipped = plan_bench([1, 5], [5], [1000], [], 0.1, [1, 2])
     assert [(c.m, c.target, c.threads) for c in cells] == [
         (1, 100, 1), (1, 100, 2), (5, 252, 1), (5, 252, 2)
     ]  # fmt: skip
     assert skipped == ()
-    cells, skipped = plan_bench([3], [5], [1000], [20, 500, 1000], 0.1, [1], minimal=False)
+    cells, skipped = plan_bench([3], [5], [1000], [20, 500, 1000], None, [1])
     assert [c.target for c in cells] == [500]
     assert len(skipped) == 2
-    assert plan_bench([3], [5], [1000], [], 0.1, [1], minimal=True)[0][0].target == 56
+    assert plan_bench([3], [5], [1000], [], None, [1])[0][0].target == 56
     with pytest.raises(UsageError, match="nothing to time"):
-        plan_bench([3], [5], [50], [], 0.1, [1], minimal=True)
+        plan_bench([3], [5], [50], [], None, [1])
 
 
 def test_a_cell_is_timed_and_verified() -> None:
