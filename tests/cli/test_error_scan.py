@@ -223,7 +223,7 @@ def test_a_table_that_another_task_has_written_is_as_good(
     """Both have seen that all is done, and the other one was faster."""
     scan = (*SCAN, "--k", "1:2", "--target", "30", "-o", "s.csv", "--method", "momentc")
     assert invoke(*scan, "--task", "1/2").code == 0
-    write = scan_on_files.write_files
+    write = cells.write_files
 
     def slower(output: str, text: str, *arguments: Any, **options: Any) -> None:
         (tmp_path / output).write_text(text)
@@ -258,13 +258,13 @@ def test_a_task_waits_for_another_one_that_looks_at_the_same_file(
         if len(waited) == 3:
             lock.unlink()
 
-    monkeypatch.setattr(cells.time, "sleep", released)
+    monkeypatch.setattr(time, "sleep", released)
     assert invoke(*scan, "--task", "1/2").code == 0
     assert len(waited) == 3
     (tmp_path / "s.csv").unlink()
     lock.write_text(json.dumps(owner))
     waited.clear()
-    monkeypatch.setattr(cells.time, "sleep", waited.append)
+    monkeypatch.setattr(time, "sleep", waited.append)
     for task in ((), ("--task", "2/2")):
         outcome = invoke(*scan, *task)
         assert outcome.code == 6

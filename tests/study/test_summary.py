@@ -184,7 +184,7 @@ def test_bench_exponents_speedups_and_memory() -> None:
 
 
 def test_bench_lines_do_not_mix_targets_or_threads() -> None:
-    cells = [
+    cells: list[dict[str, Any]] = [
         {
             "m": 2, "k": 5, "d": d, "target": n, "threads": t, "seconds": d * n / t * 1e-7,
             "peak_memory": 1e8 * t + n * d, "baselines": {},
