@@ -6,7 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from momentc.errors import UsageError, VerificationError
+from momentc.errors import InputError, UsageError, VerificationError
 from momentc.incremental import Accumulation
 from momentc.io import ArraySource, load_points
 from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
@@ -137,7 +137,7 @@ class MomentCompressor:
         ------
         As :func:`compress`.
         """
-        array = np.asarray(X)
+        array = _as_array(X, "X")
         self._accumulation = None
         with ArraySource(array, _as_weights(sample_weight)) as source:
             loaded = load_points(source)
@@ -165,7 +165,7 @@ class MomentCompressor:
         ------
         As :func:`compress`.
         """
-        array = np.asarray(X)
+        array = _as_array(X, "X")
         with ArraySource(array, _as_weights(sample_weight)) as source:
             loaded = load_points(source)
             rows = source.take(loaded.index)
@@ -249,7 +249,18 @@ def verify_moments(
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, got {k}")
-    with ArraySource(np.asarray(points), _as_weights(weights)) as source:
+    if not isinstance(compressed, WeightedSet):
+        raise UsageError(
+            f"compressed is a {type(compressed).__name__}; expected a WeightedSet, as compress() "
+            "returns it"
+        )
+    array = _as_array(points, "points")
+    if array.ndim == compressed.points.ndim == 2 and array.shape[1] != compressed.points.shape[1]:
+        raise InputError(
+            f"the compressed rows have {compressed.points.shape[1]} columns, those of the original "
+            f"{array.shape[1]}: they were not made from it"
+        )
+    with ArraySource(array, _as_weights(weights)) as source:
         loaded = load_points(source)
     with ArraySource(compressed.points, compressed.weights) as source:
         other = load_points(source)
@@ -262,8 +273,15 @@ def verify_moments(
     return compare_moments(blocks, other.points, other.weights, k, tolerance)
 
 
+def _as_array(values: ArrayLike, name: str) -> NDArray[Any]:
+    """Return an array; one with masked entries is refused, as NaN is: they would count."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise InputError(f"{name} has masked entries; take the rows that count, as an array")
+    return np.asarray(values)
+
+
 def _as_weights(weights: ArrayLike | None) -> NDArray[Any] | None:
-    return None if weights is None else np.asarray(weights)
+    return None if weights is None else _as_array(weights, "weights")
 
 
 def require_tolerance(result: Compression) -> None:

@@ -124,7 +124,7 @@ class Checkpoints:
                 self._path,
                 self._head,
                 {"next_row": next_row, "counts": values},
-                {**stream.state(), **digests_as_arrays(source.digests)},
+                {**stream.runs(), **digests_as_arrays(source.digests)},
             )
         except OutputError as error:
             # A checkpoint is a help: without it the run is as good, only not to be interrupted.

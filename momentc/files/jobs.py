@@ -1,5 +1,8 @@
 """What a job on files is asked to do, and what it answers."""
 
+import os
+import stat
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +13,8 @@ from momentc.io.location import parse_location
 from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
 
 __all__ = ["CompressJob", "Engine", "InputChoice", "JobReport", "MergeJob", "VerifyJob"]
+
+STDIN = Path("/dev/stdin")
 
 Engine = Literal["threads", "dask"]
 """What runs the work: the threads of this process, or processes and machines under Dask."""
@@ -60,6 +65,10 @@ class InputChoice:
         """Return the files that are read, which no output may ever replace."""
         files = [parse_location(self.location, self.dataset).path]
         files += [parse_location(other).path for other in self.more]
+        if self.location == "-":
+            with suppress(OSError, ValueError):  # closed, or none of the system's
+                if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
+                    files.append(STDIN)  # < data.npy
         if self.weights is not None:
             # Not a file: a dataset of the input, or a mistake that opening the input will name.
             with suppress(InputError):

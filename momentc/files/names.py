@@ -62,7 +62,8 @@ def report_beside(output: str) -> str | None:
     if not is_file_name(output):
         return None
     path = Path(output)
-    return str(path.with_name(path.stem + REPORT_SUFFIX))
+    # A folder such as "." has no name: whoever writes there says that it is one.
+    return str(path.with_name(path.stem + REPORT_SUFFIX)) if path.name else None
 
 
 def merged_output(job: MergeJob) -> str:

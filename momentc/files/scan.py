@@ -109,8 +109,7 @@ def error_scan(
     output = scan_output(job)
     if job.plot is not None:
         check_plot(job.plot)
-    data, name, described, notes = _load(job)
-    inputs = [] if job.source is None else job.source.files()
+    data, name, described, notes, inputs = _load(job)
 
     def probe() -> None:
         probe_files(output, job.plot, force=job.force, inputs=inputs)
@@ -203,12 +202,14 @@ def _setting(job: ScanJob) -> Setting:
     return Setting(job.seed, job.effort, tuple(families), job.per_family, job.polylog)
 
 
-def _load(job: ScanJob) -> tuple[Dataset | None, str, dict[str, Any], tuple[str, ...]]:
-    """Return the user's points, their name, what identifies them, and what is to be said."""
+def _load(
+    job: ScanJob,
+) -> tuple[Dataset | None, str, dict[str, Any], tuple[str, ...], list[Path]]:
+    """Return the user's points, their name, what identifies them, notes, and the files read."""
     if job.source is None:
         assert job.synthetic is not None
         check_kind(job.synthetic)
-        return None, f"{job.synthetic} points", {"synthetic": job.synthetic}, ()
+        return None, f"{job.synthetic} points", {"synthetic": job.synthetic}, (), []
     with open_input(job.source) as source:
         columns = select_columns(job.source.columns, source.n_columns)
         loaded = load_points(
@@ -220,7 +221,8 @@ def _load(job: ScanJob) -> tuple[Dataset | None, str, dict[str, Any], tuple[str,
             "nan": job.source.nan,
         }
         notes = (*source.warnings, *Counts.of(loaded).notes(source.name))
-        return Dataset(loaded.points, loaded.weights), source.name, described, notes
+        files = [*job.source.files(), *source.paths]
+        return Dataset(loaded.points, loaded.weights), source.name, described, notes, files
 
 
 def _plan(job: ScanJob, data: Dataset | None) -> Plan:

@@ -14,6 +14,7 @@ from momentc.files.names import STDOUT
 from momentc.files.open import is_result, open_input
 from momentc.io.convert import float64_blocks, select_columns
 from momentc.io.location import Location, parse_location, printable
+from momentc.io.result_arrays import canonical
 from momentc.io.result_file import read_result
 from momentc.io.source import Source, open_source
 from momentc.progress import ProgressCallback
@@ -198,11 +199,11 @@ def rows_are_kept(source: Source, compressed: WeightedSet) -> bool:
     if len(index) and not 0 <= int(index[0]) <= int(index[-1]) < source.n_rows:
         return False
     rows = source.take(index)
-    # As bytes: NaN in a column that is only carried along equals itself there.
+    # As bytes: NaN in a column that is only carried along equals itself there. But not the unused
+    # ones of long doubles, which hold whatever was in memory.
     return (
         rows.dtype == compressed.points.dtype
-        and np.ascontiguousarray(rows).tobytes()
-        == np.ascontiguousarray(compressed.points).tobytes()
+        and canonical(rows).tobytes() == canonical(compressed.points).tobytes()
     )
 
 

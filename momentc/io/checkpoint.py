@@ -18,7 +18,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,13 @@ from momentc.io.lock import (
     write_all,
 )
 
-__all__ = ["checkpoint_path", "read_checkpoint", "remove_checkpoint", "write_checkpoint"]
+__all__ = [
+    "InParts",
+    "checkpoint_path",
+    "read_checkpoint",
+    "remove_checkpoint",
+    "write_checkpoint",
+]
 
 MAGIC = b"momentc checkpoint 1\n"
 """The number is the version of the layout: another version reads as damaged, and says --restart."""
@@ -47,6 +53,21 @@ MAX_SHOWN = 100
 """Characters of a value in a message."""
 
 
+class InParts(Protocol):
+    """An array that is never made: its parts are, one after the other, along the first axis."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the entries."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the whole."""
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Yield the parts."""
+
+
 def checkpoint_path(output: str | Path) -> Path:
     """Name the checkpoint of an output: hidden, in its folder."""
     return sibling(Path(os.path.realpath(output)), ".checkpoint")
@@ -56,7 +77,7 @@ def write_checkpoint(
     path: Path,
     head: Mapping[str, Any],
     state: Mapping[str, Any],
-    arrays: Mapping[str, NDArray[Any]],
+    arrays: Mapping[str, "NDArray[Any] | InParts"],
 ) -> None:
     """Write a checkpoint, all of it or nothing; an older one is replaced.
 
@@ -69,7 +90,7 @@ def write_checkpoint(
     state : dict
         Anything that JSON can hold, without NaN or infinity.
     arrays : dict of str to ndarray
-        Real numbers, any shape and order. Not copied.
+        Real numbers, any shape and order, at once or in parts. Not copied.
 
     Raises
     ------
@@ -162,7 +183,9 @@ def remove_checkpoint(path: Path) -> None:
 
 
 def _header(
-    head: Mapping[str, Any], state: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]
+    head: Mapping[str, Any],
+    state: Mapping[str, Any],
+    arrays: Mapping[str, "NDArray[Any] | InParts"],
 ) -> bytes:
     """Everything before the arrays."""
     for name, array in arrays.items():
@@ -179,8 +202,12 @@ def _json(value: object) -> bytes:
     return json.dumps(value, allow_nan=False).encode()
 
 
-def _pieces(array: NDArray[Any]) -> Iterator[memoryview]:
+def _pieces(array: "NDArray[Any] | InParts") -> Iterator[memoryview]:
     """Yield the bytes of an array in C order, with a small copy where they lie otherwise."""
+    if not isinstance(array, np.ndarray):
+        for part in array:
+            yield from _pieces(part)
+        return
     if array.flags.c_contiguous:
         yield array.reshape(-1).view(np.uint8).data
         return

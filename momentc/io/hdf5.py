@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from momentc.errors import InputError
 from momentc.io.base import BLOCK_BYTES, SourceBase
 from momentc.io.choice import choose
-from momentc.io.hdf5_links import check_storage, hdf5_errors, list_datasets, load_h5py, walk
+from momentc.io.hdf5_links import (
+    check_storage,
+    hdf5_errors,
+    linked_files,
+    list_datasets,
+    load_h5py,
+    walk,
+)
 from momentc.io.npy import printable_reason
 from momentc.io.stamp import FileStamp
 
@@ -180,11 +187,17 @@ class Hdf5Source(SourceBase):
         with hdf5_errors(name):
             _require_filters(name, dataset)
             _require_written(name, dataset)
+            self._linked = linked_files(dataset, path)
         self._sequential_rows *= max(1, BLOCK_BYTES // (self.row_bytes * self._unit_rows))
         self._dataset = dataset
         self._closers.append(file.close)
         if watched is not None:
             self._closers.append(watched.close)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Every file that is read: also those that links and virtual datasets lead to."""
+        return super().paths + self._linked
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         with hdf5_errors(self.name):

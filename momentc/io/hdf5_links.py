@@ -6,9 +6,11 @@ of a path is therefore looked at before it is opened.
 """
 
 import importlib
+import os
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from momentc.errors import InputError, MomentcError
@@ -18,6 +20,7 @@ from momentc.io.npy import printable_reason
 __all__ = [
     "check_storage",
     "hdf5_errors",
+    "linked_files",
     "list_datasets",
     "load_h5py",
     "walk",
@@ -155,6 +158,26 @@ def check_storage(dataset: Any, *, allow_external: bool, name: str) -> None:
         "read; "
         "give that file instead, or --allow-external if you trust this one"
     )
+
+
+def linked_files(dataset: Any, path: Path | None) -> tuple[Path, ...]:
+    """Return the files besides its own in which the data of a dataset lie, as far as they exist.
+
+    Parameters
+    ----------
+    dataset : h5py.Dataset
+    path : pathlib.Path or None
+        The file that was opened; None if it is in memory.
+    """
+    layout = dataset.id.get_create_plist()
+    own = Path(os.fsdecode(dataset.file.filename))
+    names = [layout.get_external(i)[0] for i in range(layout.get_external_count())]
+    if layout.get_layout() == load_h5py().h5d.VIRTUAL:
+        names += [layout.get_virtual_filename(i) for i in range(layout.get_virtual_count())]
+    # The library looks beside the file and in the working folder.
+    places = [folder / os.fsdecode(name) for name in names for folder in (own.parent, Path())]
+    found = dict.fromkeys(place for place in (own, *places) if place.is_file())
+    return tuple(place for place in found if path is None or not place.samefile(path))
 
 
 def list_datasets(

@@ -112,15 +112,23 @@ def binomial_terms(n_variables: int, order: int) -> list[NDArray[np.int64]]:
     the power a_j of variable j is lowered to i.
     """
     exponents = product_plan(n_variables, order).exponents
-    position = {tuple(row): place for place, row in enumerate(exponents.tolist())}
+    # By the variables that a monomial has: of many there are few in it.
+    has = [{j: row[j] for j in np.flatnonzero(row).tolist()} for row in exponents]
+    position = {tuple(sorted(powers.items())): place for place, powers in enumerate(has)}
+    every = np.arange(len(exponents))
     terms = []
     for j in range(n_variables):
-        rows = [
-            (place, position[(*row[:j], i, *row[j + 1 :])], row[j], i)
-            for place, row in enumerate(exponents.tolist())
-            for i in range(row[j] + 1)
-        ]
-        terms.append(np.array(rows, dtype=np.int64).T)
+        lowered = []
+        for place in np.flatnonzero(exponents[:, j]).tolist():
+            rest = {other: power for other, power in has[place].items() if other != j}
+            for i in range(has[place][j]):
+                powers = rest | ({j: i} if i else {})
+                source = position[tuple(sorted(powers.items()))]
+                lowered.append((place, source, has[place][j], i))
+        # Each monomial from itself, and those that have the variable from lower ones too.
+        own = np.stack([every, every, exponents[:, j], exponents[:, j]])
+        both = np.hstack([own, np.array(lowered, dtype=np.int64).reshape(-1, 4).T])
+        terms.append(both[:, np.lexsort((both[3], both[0]))])
     return terms
 
 

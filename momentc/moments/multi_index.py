@@ -13,6 +13,7 @@ one multiplication each.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,14 +69,15 @@ class ProductPlan:
 
 
 def _compositions(total: int, parts: int) -> NDArray[np.int64]:
-    """Return all ways to write ``total`` as an ordered sum of ``parts`` integers >= 0."""
-    if parts == 1:
-        return np.array([[total]], dtype=np.int64)
-    blocks = []
-    for head in range(total, -1, -1):
-        tail = _compositions(total - head, parts - 1)
-        blocks.append(np.column_stack([np.full(len(tail), head, dtype=np.int64), tail]))
-    return np.concatenate(blocks)
+    """Return all ways to write ``total`` as an ordered sum of ``parts`` integers >= 0.
+
+    As a monomial of degree ``total`` is a choice of that many variables, with repetition: in their
+    order, the powers come in descending order.
+    """
+    chosen = np.array(list(combinations_with_replacement(range(parts), total)), dtype=np.int64)
+    found = np.zeros((len(chosen), parts), dtype=np.int64)
+    np.add.at(found, (np.arange(len(chosen))[:, None], chosen), 1)
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -37,9 +37,9 @@ BLOCK_ROW_BYTES: Final = 72
 LEFT_COPIES: Final = 5
 LEFT_ROW_BYTES: Final = 128
 
-# A checkpoint copies the largest array of the cells, half full on average; and what Python keeps of
-# freed memory (at 1 GiB: 1.35 was exceeded by 14 MiB).
-CHECKPOINTED: Final = 1.4
+# A state that is read back stands in memory until it is in the cells, half full on average; and
+# what Python keeps of freed memory. (At 1 GB the peak is 0.8 of the budget.)
+RESTORED: Final = 1.4
 
 # Features and tableaus of the groups that are worked on at a time, in units of N x N numbers.
 TABLEAUS: Final = 16
@@ -112,7 +112,7 @@ def plan_stream(
     def store(n_cells: int, slots: int) -> int:
         """Return the bytes of the cells, or of what they leave in the last stages."""
         left = n_cells * n_moments * (LEFT_COPIES * 8 * n_variables + LEFT_ROW_BYTES + 2 * n_raw)
-        return tableaus + max(math.ceil(CHECKPOINTED * slots * slot), left)
+        return tableaus + max(math.ceil(RESTORED * slots * slot), left)
 
     fewest = max(1, -(-LEAST_LEFT * target // n_moments))
     least = store(fewest, fewest * LEAST_CELL * n_moments)
@@ -128,9 +128,9 @@ def plan_stream(
     most = max(LEAST_BLOCK_ROWS, min(BLOCK_BYTES // row_bytes, MOST_BLOCK_ROWS))
     block_rows = min(most, share, (budget - least) // block_row)
     free = budget - block_rows * block_row - tableaus
-    worth = CHECKPOINTED * slot * WORTH_CELL * n_moments
+    worth = RESTORED * slot * WORTH_CELL * n_moments
     n_cells = max(fewest, min(-(-LEFT * target // n_moments), int(free / worth)))
-    slots = max(n_cells * LEAST_CELL * n_moments, int(free / (CHECKPOINTED * slot)) - 1)
+    slots = max(n_cells * LEAST_CELL * n_moments, int(free / (RESTORED * slot)) - 1)
     slots = min(slots, n_cells * MOST_CELL * n_moments)
     return StreamPlan(
         n_cells=n_cells,

@@ -19,7 +19,7 @@ from momentc.moments.frame import Extent, Frame, extent_of
 from momentc.moments.multi_index import product_plan
 from momentc.moments.request import compared_order
 from momentc.options import CompressOptions
-from momentc.streaming.cell_store import CellStore
+from momentc.streaming.cell_store import CellStore, Runs
 from momentc.streaming.plan import StreamPlan
 from momentc.weighted import scaled_weights, weight_exponent
 
@@ -247,6 +247,10 @@ class CellStream:
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all of the state as arrays."""
         return self._store.state() | ({} if self.extent is None else self.sums())
+
+    def runs(self) -> dict[str, NDArray[Any] | Runs]:
+        """Return all of the state as :meth:`state` does, without a copy of the points."""
+        return {**self._store.runs(), **({} if self.extent is None else self.sums())}
 
     def sums(self) -> dict[str, NDArray[Any]]:
         """Return moments and extent of all rows that passed as arrays; see :func:`sums_of`.

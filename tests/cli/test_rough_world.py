@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -221,6 +222,57 @@ def test_the_weights_file_is_never_overwritten(invoke: Invoke, tmp_path: Path, p
     assert outcome.code == 6
     with np.load(tmp_path / "mass.npz", allow_pickle=False) as kept:
         assert list(kept) == ["mass"]
+
+
+@pytest.mark.parametrize("kind", ["external link", "virtual dataset", "external storage"])
+def test_files_behind_links_are_never_overwritten(
+    invoke: Invoke, tmp_path: Path, points: Any, kind: str
+) -> None:
+    """--allow-external reads files that no option names."""
+    target = tmp_path / "target.h5"
+    with h5py.File(target, "w") as file:
+        file["x"] = points
+    with h5py.File(tmp_path / "named.h5", "w") as file:
+        if kind == "external link":
+            file["x"] = h5py.ExternalLink("target.h5", "x")
+        elif kind == "virtual dataset":
+            layout = h5py.VirtualLayout(points.shape, points.dtype)
+            layout[:] = h5py.VirtualSource("target.h5", "x", points.shape)
+            file.create_virtual_dataset("x", layout)
+        else:
+            target.write_bytes(points.tobytes())
+            stored = [("target.h5", 0, points.nbytes)]
+            file.create_dataset("x", points.shape, points.dtype, external=stored)
+    before = target.read_bytes()
+    command = ("compress", "named.h5", "-d", "x", "--allow-external", "-n", "60", "-f", "-q")
+    for output in (("-o", "target.h5"), ("-o", "y.npz", "--report", "target.h5")):
+        outcome = invoke(*command, *output)
+        assert outcome.code == 6
+        assert "Inputs are never replaced" in outcome.stderr
+        assert target.read_bytes() == before
+    assert invoke(*command, "-o", "y.npz").code == 0
+
+
+def test_what_stdin_is_redirected_from_is_never_overwritten(tmp_path: Path, points: Any) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, x=points)
+    before = path.read_bytes()
+    command = [*momentc_command(), "compress", "-", "-n", "60", "-f", "-q", "-o"]
+    for output in (["x.npz"], ["y.npz", "--report", "x.npz"]):
+        with path.open("rb") as stdin:
+            done = subprocess.run(
+                [*command, *output], cwd=tmp_path, stdin=stdin, stderr=subprocess.PIPE, check=False
+            )
+        assert done.returncode == 6
+        assert b"Inputs are never replaced" in done.stderr
+        assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("output", [".", "./", "/"])
+def test_a_folder_is_no_output(invoke: Invoke, data: Path, output: str) -> None:
+    outcome = invoke("compress", "data.h5", "-n", "60", "-o", output)
+    assert outcome.code in {2, 6}
+    assert "bug" not in outcome.stderr
 
 
 def test_devices(invoke: Invoke, data: Path, tmp_path: Path) -> None:

@@ -27,6 +27,19 @@ def small(invoke: Invoke, data: Path, tmp_path: Path) -> Path:
     return tmp_path / "data.momentc.h5"
 
 
+def test_long_doubles_with_rubbish_in_their_unused_bytes(
+    invoke: Invoke, tmp_path: Path, points: Any
+) -> None:
+    """The bytes differ from those of the result, which has zeros there; the numbers do not."""
+    long = points.astype(np.longdouble)
+    long.view(np.uint8).reshape(-1, 16)[:, 10:] = 7
+    np.save(tmp_path / "x.npy", long)
+    assert invoke("compress", "x.npy", "-k", "2", "-n", "60", "-q").code == 0
+    outcome = invoke("verify-moments", "x.npy", "x.momentc.npz")
+    assert outcome.code == 0
+    assert "bit for bit: ok" in outcome.text
+
+
 def edit(path: Path, name: str, change: Any) -> None:
     """Change a dataset of a result and seal it again, as a wrong program could."""
     from momentc.io.result_file import read_result, write_result

@@ -230,6 +230,19 @@ def test_a_state_is_taken_over_whole() -> None:
     assert np.array_equal(store.settled, other.settled)
 
 
+def test_a_state_in_runs_is_the_same_and_takes_no_memory() -> None:
+    """A checkpoint of buffers that fill the budget must not need half of it again."""
+    local, weights = rows(500)
+    store = CellStore(3, LEAST, PLAN, 0)
+    put(store, local, weights, np.arange(500) % 3)
+    runs, state = store.runs(), store.state()
+    assert list(runs) == list(state)
+    for name, array in state.items():
+        assert (runs[name].dtype, runs[name].shape) == (array.dtype, array.shape)
+        assert b"".join(part.tobytes() for part in runs[name]) == array.tobytes()
+        assert all(np.shares_memory(part, runs[name].array) for part in runs[name] if part.size)
+
+
 def test_many_full_cells_are_reduced_in_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which bounds the list of their points, and changes nothing else."""
     local, weights = rows(20 * (LEAST + 1))
