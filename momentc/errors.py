@@ -66,9 +66,20 @@ class OutputError(MomentcError, OSError):
 
 
 class MemoryBudgetError(MomentcError, MemoryError):
-    """The work does not fit into the memory budget."""
+    """The work does not fit into the memory budget.
+
+    Parameters
+    ----------
+    message : str
+    needed : int
+        Bytes that would do; 0 where that is not known.
+    """
 
     exit_code = 7
+
+    def __init__(self, message: str, needed: int = 0) -> None:
+        super().__init__(message)
+        self.needed = needed
 
 
 class PartsError(MomentcError, ValueError):

@@ -57,7 +57,15 @@ def verify_moments(
     weights: opt.Weights = None,
     columns: opt.Columns = None,
     threads: opt.Threads = 0,
-    nan: opt.NanPolicy = "error",
+    nan: Annotated[
+        str | None,
+        typer.Option(
+            "--nan",
+            metavar="error|drop",
+            help="Rows with NaN or infinity: refuse the input, or drop and count them. Default: "
+            "what COMPRESSED records of its making.",
+        ),
+    ] = None,
     allow_lossy: opt.AllowLossy = False,
     allow_external: opt.AllowExternal = False,
     quiet: opt.Quiet = False,
@@ -82,13 +90,14 @@ def verify_moments(
             dataset=dataset,
             weights=weights,
             columns=columns,
-            nan=nan,  # type: ignore[arg-type]  # InputChoice checks the word
+            nan=nan or "error",  # type: ignore[arg-type]  # InputChoice checks the word
             allow_lossy=allow_lossy,
             allow_external=allow_external,
         ),
         compressed=compressed,
         k=k,
         tolerance=tolerance,
+        nan_as_recorded=nan is None,
     )
     with console.progress() as progress:
         outcome = verify_files(job, progress=progress, began=console.began)

@@ -211,12 +211,16 @@ class VerifyJob:
         Order up to which the moments must agree. Default: the order of the compressed file.
     tolerance : float
         Largest moment error in the frame that passes.
+    nan_as_recorded : bool
+        Leave rows with NaN out where the compressed file says that this was done; otherwise what
+        ``source`` says holds.
     """
 
     source: InputChoice
     compressed: str
     k: int | None = None
     tolerance: float = DEFAULT_TOLERANCE
+    nan_as_recorded: bool = True
 
     def __post_init__(self) -> None:
         """Check the form of the numbers; NaN is no tolerance."""

@@ -343,7 +343,10 @@ def _plan_stream(name: str, *, budget: int, held: int, **sizes: int) -> StreamPl
         return plan_stream(budget=budget - LIBRARY_BYTES - held, **sizes)
     except MemoryBudgetError as error:
         taken = f"{_mib(LIBRARY_BYTES)} of --memory are for the interpreter and its libraries"
-        taken += f", {_mib(held)} for the whole of the pipe" if held else ""
+        if held:
+            taken += f", {_mib(held)} for the whole of the pipe"
+        else:
+            taken += f"; --memory {-(-(LIBRARY_BYTES + error.needed) // 2**20)}MiB would do"
         raise MemoryBudgetError(f"{name}: {error} ({taken})") from error
 
 

@@ -56,7 +56,9 @@ def verify_files(
     watch = Stopwatch(began)
     compressed, metadata = _read_compressed(job.compressed)
     order = _order(job, metadata)
-    choice = with_recorded_choices(job.source, metadata, job.compressed)
+    choice = with_recorded_choices(
+        job.source, metadata, job.compressed, nan_as_recorded=job.nan_as_recorded
+    )
     with open_input(choice) as source:
         columns = _columns(choice, source, compressed, metadata, job.compressed)
 
@@ -117,7 +119,7 @@ def _order(job: VerifyJob, metadata: dict[str, Any]) -> int:
 
 
 def with_recorded_choices(
-    choice: InputChoice, metadata: dict[str, Any], compressed: str
+    choice: InputChoice, metadata: dict[str, Any], compressed: str, *, nan_as_recorded: bool = True
 ) -> InputChoice:
     """Fill in what the user left open with what the compressed file records of its making.
 
@@ -136,7 +138,7 @@ def with_recorded_choices(
     dataset = recorded.get("dataset")
     if all(place.dataset is None for place in places) and isinstance(dataset, str):
         choice = replace(choice, dataset=dataset)
-    if recorded.get("nan") == "drop":
+    if nan_as_recorded and recorded.get("nan") == "drop":
         choice = replace(choice, nan="drop")
     if recorded.get("allow_lossy") is True:
         choice = replace(choice, allow_lossy=True)

@@ -122,7 +122,8 @@ def plan_stream(
             f"{fewest} cells for {target} points with {n_moments} moments need about "
             f"{needed / 2**20:,.0f} MiB of memory besides the libraries, the budget leaves "
             f"{max(budget, 0) / 2**20:,.0f} MiB; allow more with --memory, or give a smaller "
-            "target or k"
+            "target or k",
+            needed,
         )
     share = max(LEAST_BLOCK_ROWS, budget // (BLOCK_SHARE * block_row))
     most = max(LEAST_BLOCK_ROWS, min(BLOCK_BYTES // row_bytes, MOST_BLOCK_ROWS))

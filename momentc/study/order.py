@@ -259,8 +259,13 @@ def _reason(
         f"; k = {trial.k}: {trial.typical:.1e} and {trial.largest:.1e}"
         for trial in (trials[max(0, place - 1) : place] + trials[place + 1 : place + 2])
     )
+    better = any(trial.typical < best.typical and trial.largest < best.largest for trial in trials)
+    equal = (
+        f"; up to {AS_GOOD - 1.0:.0%} counts as equal, and of equal ones the least work is chosen"
+        if better else ""
+    )  # fmt: skip
     return (
         f"k = {best.k}{kept} was chosen for target {target}: on {part} rows held-out functions are "
         f"off by {best.typical:.1e} in the geometric mean of their families, and by "
-        f"{best.largest:.1e} in the worst{others}"
+        f"{best.largest:.1e} in the worst{others}{equal}"
     )

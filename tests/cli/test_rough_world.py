@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import select
 import shlex
 import signal
@@ -363,3 +364,15 @@ def test_a_target_below_the_bound(invoke: Invoke, data: Path, k: int, target: in
     assert largest < k
     done = invoke("compress", "data.h5", "-k", str(largest), "-n", str(target), "-q")
     assert done.code == 0, done.stderr
+
+
+def test_too_little_memory_names_the_size_that_would_do(invoke: Invoke, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(60_000, 3)))
+    command = ("compress", "x.npy", "--shard", "1/2", "-n", "20000", "-k", "3", "--dry-run")
+    refused = invoke(*command, "-M", "260MiB")
+    assert refused.code == 7
+    found = re.search(r"--memory (\d+MiB) would do", refused.stderr)
+    assert found is not None
+    assert invoke(*command, "-M", found[1]).code == 0
+    less = f"{int(found[1].removesuffix('MiB')) - 1}MiB"
+    assert invoke(*command, "-M", less).code == 7

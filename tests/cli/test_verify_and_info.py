@@ -27,6 +27,19 @@ def small(invoke: Invoke, data: Path, tmp_path: Path) -> Path:
     return tmp_path / "data.momentc.h5"
 
 
+def test_what_is_said_of_nan_holds_and_what_is_left_out_is_filled_in(
+    invoke: Invoke, tmp_path: Path, points: Any
+) -> None:
+    rows = points.astype(np.float64)
+    rows[7, 0] = np.nan
+    np.save(tmp_path / "x.npy", rows)
+    assert invoke("compress", "x.npy", "-n", "60", "--nan", "drop", "-q").code == 0
+    assert invoke("verify-moments", "x.npy", "x.momentc.npz").code == 0
+    assert invoke("verify-moments", "x.npy", "x.momentc.npz", "--nan", "drop").code == 0
+    assert invoke("verify-moments", "x.npy", "x.momentc.npz", "--nan", "error").code == 3
+    assert invoke("verify-moments", "x.npy", "x.momentc.npz", "--nan", "never").code == 2
+
+
 def test_long_doubles_with_rubbish_in_their_unused_bytes(
     invoke: Invoke, tmp_path: Path, points: Any
 ) -> None:

@@ -26,6 +26,13 @@ def test_negligible_errors_count_as_equal_and_the_cheaper_order_is_taken() -> No
     assert pick([trial(4, 4, 1e-14, 1e-3), trial(9, 9, 1e-16, 1e-3)]).k == 4
 
 
+def test_a_choice_that_is_not_the_least_says_why() -> None:
+    cheap, better = trial(1, 1, 1.1e-3, 1.1e-3), trial(2, 2, 1e-3, 1e-3)
+    assert pick([cheap, better]) == cheap
+    assert "up to 15% counts as equal" in order._reason(cheap, [cheap, better], 20, 50, 50)
+    assert "counts as equal" not in order._reason(better, [cheap, better], 20, 50, 50)
+
+
 def test_of_equal_results_the_one_that_promises_most() -> None:
     assert pick([trial(k, 4, 1e-6, 1e-3) for k in (1, 2, 3, 4)]).k == 4
 
