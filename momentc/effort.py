@@ -46,7 +46,7 @@ POINTS_PER_MOMENT: Final = 3
 
 # Points of the target up to which the freedom of their weights is spent on a spline, by effort:
 # that takes the cube of their number of operations.
-_SPLINE_POINTS: Final[dict[Effort, int]] = {"low": 0, "normal": 1000, "high": 4000}
+_SPLINE_POINTS: Final[dict[Effort, int]] = {"normal": 1000, "high": 4000}
 
 # In so many variables orders are raised even where that is done; in more, groups of more points
 # lose by their diameter what the order gains, once it is.

@@ -161,7 +161,7 @@ def match_surplus(
     points: Array,
     reduced: Candidate,
     wanted: Moments,
-    means: SurplusMeans | None,
+    means: SurplusMeans,
     map_function: MapFunction = map,
 ) -> list[Candidate]:
     """Return what else the weights of a candidate can be.
@@ -179,7 +179,7 @@ def match_surplus(
         As the reductions left it.
     wanted : Moments
         Of all points, Legendre products in the frame, up to the highest order to be tried.
-    means : {'spline', 'calibration'} or None
+    means : {'spline', 'calibration'}
     map_function : callable
         Runs the independent parts; the result does not depend on it.
 

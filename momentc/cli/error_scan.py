@@ -180,8 +180,7 @@ def error_scan(
     source = None
     of_input = {
         "--dataset": dataset, "--weights": weights, "--columns": columns,
-        "--nan": None if nan == "error" else nan, "--allow-lossy": allow_lossy or None,
-        "--allow-external": allow_external or None,
+        "--nan": nan != "error", "--allow-lossy": allow_lossy, "--allow-external": allow_external,
     }  # fmt: skip
     if location is None and (given := [name for name, value in of_input.items() if value]):
         raise UsageError(f"{', '.join(given)}: for an input file only, and none was given")

@@ -85,8 +85,9 @@ def _compress_locked(
     say = progress or silent
     with open_input(job.source, hold_at_most=most_held(job)) as source:
         # Links may lead to more files than were named.
-        inputs = [*inputs, *source.paths]
-        probe(output_of(job), report_of(job), force=job.force, inputs=inputs)
+        if linked := [path for path in source.paths if path not in inputs]:
+            inputs = [*inputs, *linked]
+            probe(output_of(job), report_of(job), force=job.force, inputs=inputs)
         plan = make_plan(job, source)
         plan.check_columns()
         plan.check_memory()

@@ -77,7 +77,7 @@ def write_checkpoint(
     path: Path,
     head: Mapping[str, Any],
     state: Mapping[str, Any],
-    arrays: Mapping[str, "NDArray[Any] | InParts"],
+    arrays: Mapping[str, NDArray[Any] | InParts],
 ) -> None:
     """Write a checkpoint, all of it or nothing; an older one is replaced.
 
@@ -185,7 +185,7 @@ def remove_checkpoint(path: Path) -> None:
 def _header(
     head: Mapping[str, Any],
     state: Mapping[str, Any],
-    arrays: Mapping[str, "NDArray[Any] | InParts"],
+    arrays: Mapping[str, NDArray[Any] | InParts],
 ) -> bytes:
     """Everything before the arrays."""
     for name, array in arrays.items():
@@ -202,7 +202,7 @@ def _json(value: object) -> bytes:
     return json.dumps(value, allow_nan=False).encode()
 
 
-def _pieces(array: "NDArray[Any] | InParts") -> Iterator[memoryview]:
+def _pieces(array: NDArray[Any] | InParts) -> Iterator[memoryview]:
     """Yield the bytes of an array in C order, with a small copy where they lie otherwise."""
     if not isinstance(array, np.ndarray):
         for part in array:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from momentc.study.drawing import METHOD_STYLE, mark_sizes, new_figure, order_colours, render
 from momentc.study.fit import FLOOR, theory_exponent
-from momentc.study.summary import PUBLISHED, keeps_fraction, line_variable
+from momentc.study.summary import FIXED_ALONG, PUBLISHED, keeps_fraction, line_variable
 
 __all__ = ["draw_polylog", "draw_scan"]
 
@@ -17,9 +17,6 @@ LEAST_DRAWN: Final = 1e-17
 
 # Theorem 4 is for smooth functions; these have no theory line.
 NOT_SMOOTH: Final = ("relu", "steps")
-
-# What is fixed along a line.
-_OTHER: Final = {"d": "target", "target": "d"}
 
 FORMULAS: Final = {"eq13": "sigmoid means, Eq. (13)", "eq98": "rational means, Eq. (98)"}
 
@@ -44,7 +41,7 @@ def draw_scan(
     families = list(rows[0]["errors"])
     published = [name for name in PUBLISHED if name in families]
     along = line_variable(rows, fraction)
-    fixed = sorted({row[_OTHER[along]] for row in rows}) if fraction is None else []
+    fixed = sorted({row[FIXED_ALONG[along]] for row in rows}) if fraction is None else []
     # Several lines of a method and an order: the more objects, the thicker.
     thickness = {at: 0.6 + 1.6 * i / len(fixed) for i, at in enumerate(fixed, start=1)}
     widths = thickness if len(fixed) > 1 else {}
@@ -77,7 +74,7 @@ def draw_scan(
     _one_scale(flat[: len(panels)], together=len(ms) > 1)
     for axis in flat[: len(panels)]:
         _mark_floor(axis)
-    labels = {f"{_OTHER[along]} = {at:,}": width for at, width in widths.items()}
+    labels = {f"{FIXED_ALONG[along]} = {at:,}": width for at, width in widths.items()}
     _legend(figure, rows, orders, colours, labels)
     trials = max(row["trials"] for row in rows)
     worst = max((row["moment_error"] for row in rows if row["method"] == "momentc"), default=None)
@@ -129,7 +126,7 @@ def _draw_panel(
     widths: dict[int, float],
 ) -> None:
     """Draw a line for each method and order; where targets were given, for each d or target."""
-    fixed = _OTHER[along]
+    fixed = FIXED_ALONG[along]
     lines: dict[tuple[str, int, int], list[Row]] = {}
     for row in rows:
         # A method without an order has no use for the C(m+k, k) that another one must keep.

@@ -10,6 +10,7 @@ import numpy as np
 from momentc.study.fit import FLOOR, fit_power, theory_exponent
 
 __all__ = [
+    "FIXED_ALONG",
     "PUBLISHED",
     "exponents",
     "keeps_fraction",
@@ -22,6 +23,9 @@ __all__ = [
 
 Record = dict[str, Any]
 PUBLISHED: Final = ("eq13", "eq98")
+
+# What has one value along a line of d or of targets.
+FIXED_ALONG: Final = {"d": "target", "target": "d"}
 
 _SETTING = ("source", "m", "d", "method", "k", "target")
 
@@ -110,7 +114,7 @@ def exponents(rows: Sequence[Record], fraction: float | None = None) -> list[Rec
         Part of d that is kept; None where the targets were given.
     """
     along = line_variable(rows, fraction)
-    fixed = None if fraction is not None else {"d": "target", "target": "d"}[along]
+    fixed = None if fraction is not None else FIXED_ALONG[along]
     lines: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
     for row in rows:
         if keeps_fraction(row, fraction):
