@@ -254,13 +254,7 @@ def verify_moments(
             f"compressed is a {type(compressed).__name__}; expected a WeightedSet, as compress() "
             "returns it"
         )
-    array = _as_array(points, "points")
-    if array.ndim == compressed.points.ndim == 2 and array.shape[1] != compressed.points.shape[1]:
-        raise InputError(
-            f"the compressed rows have {compressed.points.shape[1]} columns, those of the original "
-            f"{array.shape[1]}: they were not made from it"
-        )
-    with ArraySource(array, _as_weights(weights)) as source:
+    with ArraySource(_as_array(points, "points"), _as_weights(weights)) as source:
         loaded = load_points(source)
     with ArraySource(compressed.points, compressed.weights) as source:
         other = load_points(source)

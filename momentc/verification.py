@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.errors import InputError
 from momentc.moments.accumulate import Moments, accumulate_moments, combine_moments
 from momentc.moments.discrepancy import (
     error_by_order,
@@ -91,6 +92,8 @@ def compare_moments(
 
     Raises
     ------
+    InputError
+        The two have different numbers of columns.
     RequestError
         If there are too many moments up to order k to work with.
     """
@@ -107,6 +110,12 @@ def compare_moments(
             done += len(block)
             _tell(progress, "affine rank", done, n_rows)
     frame = fit.frame()
+    n_columns = len(frame.center)
+    if points.shape[1] != n_columns:
+        raise InputError(
+            f"the compressed rows have {points.shape[1]} columns, those of the original "
+            f"{n_columns}: they were not made from it"
+        )
     check_countable(k, frame.rank)
 
     order = compared_order(k, frame.rank)

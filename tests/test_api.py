@@ -25,8 +25,8 @@ def test_masked_entries_are_refused_not_counted() -> None:
         momentc.verify_moments(masked, kept, k=2)
 
 
-@pytest.mark.parametrize("columns", [[0, 1], [0, 1, 2, 0]])
-def test_only_what_has_the_same_columns_is_compared(columns: list[int]) -> None:
+@pytest.mark.parametrize("columns", [[0, 1], [0, 1, 2, 0], 0])
+def test_only_what_has_the_same_columns_is_compared(columns: list[int] | int) -> None:
     kept = momentc.compress(POINTS, k=2, target=50)
     assert momentc.verify_moments(POINTS, kept, k=2).ok
     with pytest.raises(InputError, match="have 3 columns"):
