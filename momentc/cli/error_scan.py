@@ -10,7 +10,7 @@ from momentc.cli.environment import compile_on_first_run, prepare_cells
 from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
 from momentc.cli.render_scan import scan_facts, scan_tables
 from momentc.cli.text import parse_part
-from momentc.errors import UsageError
+from momentc.errors import UsageError, VerificationError
 
 __all__ = ["HELP", "error_scan"]
 
@@ -226,3 +226,8 @@ def error_scan(
         took = sum(cell.get("seconds", 0.0) for cell in content["cells"] if cell["method"] == name)
         console.detail(f"{name}: {took:.3g} s in its cells")
     console.result(content, scan_facts(content, outcome.output, plot), *scan_tables(content))
+    if not outcome.ok:
+        raise VerificationError(
+            'momentc could not do some of the cells; the lines "failed" say why, and the table '
+            "has the means of the others"
+        )

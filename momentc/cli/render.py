@@ -56,9 +56,12 @@ def comparison_facts(content: dict[str, Any]) -> Facts:
         kept = "not the rows of the original: FAILED"
     else:
         kept = "not of the original: made from another array"
+    whole = content["rows"] == [[0, content["n_rows"]]]
+    part = f"rows {_stretches(content['rows'])} of {format_count(content['n_rows'])}"
     return [
         ("original", content["original"]),
         ("compressed", content["compressed"]),
+        *(() if whole else (("part", part),)),
         ("objects", reduced_to(n_in, n_out)),
         ("total weight", f"{weight_in:.17g} -> {weight_out:.17g}"),
         ("moments", moments_kept(content)),
@@ -170,14 +173,16 @@ def _part_rows(content: dict[str, Any]) -> Facts:
     part = content.get("part")
     if part is None:
         return []
-    rows = ", ".join(f"{format_count(a)} to {format_count(b - 1)}" for a, b in part["rows"])
-    facts = [("part", f"rows {rows} of {format_count(part['shape'][0])}")]
+    facts = [("part", f"rows {_stretches(part['rows'])} of {format_count(part['shape'][0])}")]
     if content.get("missing_rows"):
-        lost = ", ".join(
-            f"{format_count(a)} to {format_count(b - 1)}" for a, b in content["missing_rows"]
-        )
+        lost = _stretches(content["missing_rows"])
         facts.append(("missing", f"rows {lost}: no part with them was merged"))
     return facts
+
+
+def _stretches(rows: Sequence[Sequence[int]]) -> str:
+    """Write stretches (start, stop) of rows with their first and last."""
+    return ", ".join(f"{format_count(a)} to {format_count(b - 1)}" for a, b in rows)
 
 
 def order_table(content: dict[str, Any]) -> Table | None:

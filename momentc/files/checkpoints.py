@@ -27,6 +27,13 @@ __all__ = ["Checkpoints"]
 # Work of fewer seconds is sooner done again than written down.
 WORTH_SECONDS: Final = 10.0
 
+# The sizes of a stream follow from the budget, the sample from them, and the frame from the sample.
+WORDS: Final = {
+    "stream": "another --memory",
+    "sample": "other rows of the input",
+    "frame": "other rows of the input",
+}
+
 
 class Checkpoints:
     """The checkpoint of one job: beside its output, hidden, removed when the output stands.
@@ -40,8 +47,8 @@ class Checkpoints:
 
     Attributes
     ----------
-    warnings : list of str
-        Checkpoints that could not be written: the run goes on without.
+    resumed_after : int
+        Objects that an earlier run had taken in.
     """
 
     def __init__(self, job: CompressJob, plan: CompressPlan, head: dict[str, Any]) -> None:
@@ -51,7 +58,8 @@ class Checkpoints:
         self._restart = job.restart
         self._last = time.monotonic()
         self._written = False
-        self.warnings: list[str] = []
+        self._failure: str | None = None
+        self.resumed_after = 0
 
     def resume(self, stream: CellStream, source: Source, counts: Counts) -> int:
         """Take over what an earlier run has done; return the first row that it has not.
@@ -66,7 +74,7 @@ class Checkpoints:
         if self._restart:
             remove_checkpoint(self._path)
             return 0
-        found = read_checkpoint(self._path, self._head)
+        found = read_checkpoint(self._path, self._head, WORDS)
         if found is None:
             return 0
         state, arrays = found
@@ -75,6 +83,7 @@ class Checkpoints:
         for name, value in state["counts"].items():
             setattr(counts, name, math.inf if value is None else value)
         self._written = True
+        self.resumed_after = stream.n_rows
         return int(state["next_row"])
 
     def after_block(
@@ -98,6 +107,16 @@ class Checkpoints:
         """Write the state that is left after the last row: it is small, and worth the pass."""
         if time.monotonic() - self._last >= min(WORTH_SECONDS, self._every) or self._written:
             self._write(stream, source, counts, next_row)
+
+    def notes(self) -> Iterator[str]:
+        """Say what the user should know of them when all is done."""
+        if self.resumed_after:
+            yield (
+                f"went on from the checkpoint of an earlier run: {self.resumed_after} objects had "
+                "been taken in"
+            )
+        if self._failure is not None:
+            yield f"no checkpoint could be written: {self._failure}"
 
     @contextmanager
     def named_by_interruptions(self) -> Iterator[None]:
@@ -128,8 +147,7 @@ class Checkpoints:
             )
         except OutputError as error:
             # A checkpoint is a help: without it the run is as good, only not to be interrupted.
-            if not self.warnings:  # what holds once will hold again, every minute
-                self.warnings.append(f"no checkpoint could be written: {error}")
+            self._failure = str(error)
         else:
             self._written = True
         self._last = time.monotonic()

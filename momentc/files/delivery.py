@@ -31,6 +31,10 @@ def probe(output: str, report: str | None, *, force: bool, inputs: Sequence[Path
         probe_output(output, force=force, inputs=inputs)
     if report is None:
         return
+    if report == STDOUT:
+        raise UsageError(
+            "--report -: expected a file name; --json prints the report on the standard output"
+        )
     probe_output(report, force=force, inputs=inputs)
     if output != STDOUT and Path(report).resolve() == Path(output).resolve():
         raise UsageError(
@@ -141,7 +145,7 @@ def deliver(
             force=force, inputs=inputs, verify=verify, extra=work.extra,
         )  # fmt: skip
     watch.lap("writing")
-    content = {**as_written, **_measured(watch, output, compression.n_points)}
+    content = {**as_written, **_measured(watch, output, work)}
     if report is not None:
         text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
         write_text_atomic(report, text, force=force)
@@ -154,14 +158,16 @@ def deliver(
     )
 
 
-def _measured(watch: Stopwatch, output: str, n_points: int) -> dict[str, Any]:
+def _measured(watch: Stopwatch, output: str, work: Work) -> dict[str, Any]:
     """Return what differs from run to run: for the report, never for the file."""
     seconds = watch.seconds
+    taken_in = work.compression.n_points - work.resumed_after
     return {
         "output": output,
         "seconds": round(seconds, 6),
         "stages": {name: round(value, 6) for name, value in watch.totals().items()},
         "peak_memory": peak_memory(),
-        "objects_per_second": round(n_points / seconds, 1),
+        "objects_per_second": round(taken_in / seconds, 1),
+        "resumed_after": work.resumed_after,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -3,14 +3,14 @@
 import sys
 from typing import TYPE_CHECKING
 
-from momentc.errors import UsageError
+from momentc.errors import InputError, UsageError
 from momentc.files.jobs import InputChoice
 from momentc.files.names import STDOUT
 
 if TYPE_CHECKING:
     from momentc.io.source import Source
 
-__all__ = ["is_result", "open_input"]
+__all__ = ["is_result", "open_input", "require_result"]
 
 
 def open_input(choice: InputChoice, hold_at_most: int | None = None) -> "Source":
@@ -52,3 +52,25 @@ def is_result(source: "Source") -> bool:
     from momentc.io.source import ArraySource
 
     return isinstance(source, ArraySource) and source.path is not None and source.path.is_file()
+
+
+def require_result(location: str, expected: str) -> None:
+    """Refuse a file that momentc has not written, by its header: an array may be huge.
+
+    Parameters
+    ----------
+    location : str
+        A file.
+    expected : str
+        What it should have been, for the message.
+
+    Raises
+    ------
+    InputError
+        It is missing, malformed, or an array.
+    """
+    from momentc.io.source import open_source
+
+    with open_source(location) as source:
+        if not is_result(source):
+            raise InputError(f"{source.name} was not written by momentc; expected {expected}")

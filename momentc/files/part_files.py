@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import PartsError
+from momentc.files.open import require_result
 from momentc.files.parts import digests_of_arrays
 from momentc.io.location import printable
 from momentc.io.result_file import read_with_extra
@@ -66,6 +67,7 @@ def read_parts(locations: Sequence[str]) -> list[Part]:
     """Return the parts in the order of their rows, whatever the order of their names."""
     parts: list[Part] = []
     for location in locations:
+        require_result(location, "parts of a job, as compress --shard writes them")
         _, metadata, extra = read_with_extra(location)
         if metadata.get("part") is None:
             raise PartsError(

@@ -234,7 +234,7 @@ def work_streamed(
         result=WeightedSet(kept, support.weights, support.index),
         columns=opened.columns,
         counts=counts,
-        warnings=(*source.warnings, *checkpoints.warnings),
+        warnings=(*source.warnings, *checkpoints.notes()),
         choice=opened.choice,
         streamed={
             **head["stream"],
@@ -243,6 +243,7 @@ def work_streamed(
         },
         part=None if job.shard is None else head,
         extra=None if job.shard is None else part_arrays(stream, source, plan.rows),
+        resumed_after=checkpoints.resumed_after,
     )
 
 

@@ -11,11 +11,12 @@ from momentc.errors import InputError, UsageError
 from momentc.files.jobs import InputChoice, JobReport, VerifyJob
 from momentc.files.measure import Stopwatch, peak_memory
 from momentc.files.names import STDOUT
-from momentc.files.open import is_result, open_input
+from momentc.files.open import open_input, require_result
+from momentc.files.parts import digests_of_arrays
 from momentc.io.convert import float64_blocks, select_columns
 from momentc.io.location import Location, parse_location, printable
 from momentc.io.result_arrays import canonical
-from momentc.io.result_file import read_result
+from momentc.io.result_file import read_with_extra
 from momentc.io.source import Source, open_source
 from momentc.progress import ProgressCallback
 from momentc.verification import MomentComparison, compare_moments
@@ -54,19 +55,22 @@ def verify_files(
         The order cannot be known and was not given.
     """
     watch = Stopwatch(began)
-    compressed, metadata = _read_compressed(job.compressed)
+    compressed, metadata, extra = _read_compressed(job.compressed)
     order = _order(job, metadata)
     choice = with_recorded_choices(
         job.source, metadata, job.compressed, nan_as_recorded=job.nan_as_recorded
     )
     with open_input(choice) as source:
         columns = _columns(choice, source, compressed, metadata, job.compressed)
+        stretches = _stretches(metadata, source)
 
         def blocks() -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-            for block in float64_blocks(
-                source, columns, nan=choice.nan, allow_lossy=choice.allow_lossy
-            ):
-                yield block.points, block.weights
+            for start, stop in stretches:
+                for block in float64_blocks(
+                    source, columns, nan=choice.nan, allow_lossy=choice.allow_lossy,
+                    start=start, stop=stop,
+                ):  # fmt: skip
+                    yield block.points, block.weights
 
         comparison = compare_moments(
             blocks,
@@ -78,12 +82,14 @@ def verify_files(
         )
         watch.lap("moments")
         kept = rows_are_kept(source, compressed)
-        is_origin = source.fingerprint() == _recorded(metadata).get("fingerprint")
+        is_origin = _is_origin(source, metadata, extra)
         watch.lap("rows")
-        name = source.name
+        name, n_rows = source.name, source.n_rows
     content = {
         "original": name,
         "compressed": job.compressed,
+        "rows": [list(rows) for rows in stretches],
+        "n_rows": n_rows,
         "made_from_original": is_origin,
         "rows_are_kept": kept,
         **_as_json(comparison),
@@ -96,16 +102,35 @@ def verify_files(
     return JobReport(content=content, ok=ok)
 
 
-def _read_compressed(location: str) -> tuple[WeightedSet, dict[str, Any]]:
-    """Read the compressed file; a huge array given in its place is refused by its header."""
+def _read_compressed(
+    location: str,
+) -> tuple[WeightedSet, dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read the compressed file."""
     if location != STDOUT:
-        with open_source(location) as source:
-            if not is_result(source):
-                raise InputError(
-                    f"{source.name} was not written by momentc; expected first the original, then "
-                    "what momentc compress made of it"
-                )
-    return read_result(location)
+        require_result(location, "first the original, then what momentc compress made of it")
+    return read_with_extra(location)
+
+
+def _stretches(metadata: dict[str, Any], source: Source) -> list[tuple[int, int]]:
+    """Return the rows (start, stop) to compare: of a part and the input of its job only its own.
+
+    Beside any other array a part is compared with all of it, as every compressed file is.
+    """
+    part = metadata.get("part")
+    if part is None or part["shape"] != list(source.shape):
+        return [(0, source.n_rows)]
+    return [(int(start), int(stop)) for start, stop in part["rows"]]
+
+
+def _is_origin(source: Source, metadata: dict[str, Any], extra: dict[str, NDArray[Any]]) -> bool:
+    """Whether the file was made from this very array, all rows of which have been read."""
+    part = metadata.get("part")
+    if part is None:
+        return source.fingerprint() == _recorded(metadata).get("fingerprint")
+    # A part knows no fingerprint of the whole, but the digests of its own leaves.
+    return (part["shape"], part["dtype"]) == (list(source.shape), source.dtype.str) and all(
+        source.digests.get(leaf) == digest for leaf, digest in digests_of_arrays(extra).items()
+    )
 
 
 def _order(job: VerifyJob, metadata: dict[str, Any]) -> int:

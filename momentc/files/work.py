@@ -109,6 +109,8 @@ class Work:
         Of a part of a job: what it needs to be merged; plain JSON values.
     extra : dict of ndarray
         Of a part: the arrays that it needs to be merged.
+    resumed_after : int
+        Objects that an earlier run had taken in before it was interrupted.
     """
 
     compression: Compression
@@ -120,6 +122,7 @@ class Work:
     streamed: dict[str, Any] | None = None
     part: dict[str, Any] | None = None
     extra: dict[str, NDArray[Any]] | None = None
+    resumed_after: int = 0
 
 
 def as_float64(result: WeightedSet, columns: NDArray[np.int64]) -> NDArray[np.float64]:

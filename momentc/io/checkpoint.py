@@ -126,7 +126,7 @@ def write_checkpoint(
 
 
 def read_checkpoint(
-    path: Path, head: Mapping[str, Any]
+    path: Path, head: Mapping[str, Any], words: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
     """Read a checkpoint, if there is one.
 
@@ -136,6 +136,9 @@ def read_checkpoint(
         The file.
     head : dict
         What the state must be for.
+    words : dict of str to str, optional
+        Fields that follow from others or from a cause outside, and whose values tell a user
+        nothing; causes first. Where nothing else differs, the words of the first are said.
 
     Returns
     -------
@@ -158,7 +161,7 @@ def read_checkpoint(
             raise _damaged(shown, "it is not a file")
         with path.open("rb") as file:
             found, n_left = _read_header(file, shown)
-            _require_head(found["head"], json.loads(_json(head)), shown)
+            _require_head(found["head"], json.loads(_json(head)), shown, words or {})
             return found["state"], _read_arrays(file, found["arrays"], n_left, shown)
     except FileNotFoundError:
         return None
@@ -275,18 +278,24 @@ def _read_arrays(
     return arrays
 
 
-def _require_head(found: dict[str, Any], wanted: dict[str, Any], shown: str) -> None:
+def _require_head(
+    found: dict[str, Any], wanted: dict[str, Any], shown: str, words: Mapping[str, str]
+) -> None:
     """Refuse a checkpoint that is for something else, naming every field that differs."""
     fields = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
     fields += [key for key in found.keys() ^ wanted.keys() if key not in fields]
-    if fields:
-        theirs = " and ".join(f"{key} = {_value(found, key)}" for key in fields)
-        ours = " and ".join(f"{key} = {_value(wanted, key)}" for key in fields)
-        raise PartsError(
-            f"the checkpoint {shown} is for {theirs}, now {ours} "
-            f"{'is' if len(fields) == 1 else 'are'} asked for; give the same options, or start "
-            "anew with --restart"
-        )
+    if not fields:
+        return
+    plain = [key for key in fields if key not in words]
+    theirs = " and ".join(f"{key} = {_value(found, key)}" for key in plain)
+    ours = " and ".join(f"{key} = {_value(wanted, key)}" for key in plain)
+    now = f", now {ours} {'is' if len(plain) == 1 else 'are'} asked for"
+    if not plain:
+        theirs, now = next(said for key, said in words.items() if key in fields), ""
+    raise PartsError(
+        f"the checkpoint {shown} is for {theirs}{now}; give the same options, or "
+        "start anew with --restart"
+    )
 
 
 def _value(fields: dict[str, Any], key: str) -> str:

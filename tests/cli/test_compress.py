@@ -70,7 +70,8 @@ def test_what_is_written(invoke: Invoke, data: Path, tmp_path: Path) -> None:
     written = metadata(out)
     assert written.items() <= report.items()
     assert report.keys() - written.keys() == {
-        "finished", "objects_per_second", "output", "peak_memory", "seconds", "stages",
+        "finished", "objects_per_second", "output", "peak_memory", "resumed_after", "seconds",
+        "stages",
     }  # fmt: skip
     assert written["ok"] is True
     assert written["input"]["dataset"] in {"x", "/x"}
@@ -149,6 +150,9 @@ def test_report_and_output_are_two_files(invoke: Invoke, data: Path) -> None:
     refused = invoke("compress", "data.h5", "-n", "60", "-o", "o.npz", "--report", "./o.npz")
     assert refused.code == 2
     assert "same file" in refused.stderr
+    refused = invoke("compress", "data.h5", "-n", "60", "--report", "-")
+    assert refused.code == 2
+    assert "--json prints the report" in refused.stderr
 
 
 def test_dry_run_reads_headers_only(invoke: Invoke, tmp_path: Path) -> None:

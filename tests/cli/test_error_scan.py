@@ -20,10 +20,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from momentc.errors import VerificationError
 from momentc.files import cells
 from momentc.files import scan as scan_on_files
+from momentc.study.methods import METHODS, Dataset, Reduced, Task
 
 from .conftest import Invoke, Outcome, momentc_command
+
+Method = Callable[[Dataset, Task], Reduced]
 
 UNIFORM = ("error-scan", "--synthetic", "uniform")
 SCAN = ("error-scan", "data.h5", "-d", "x", "--functions", "4", "-T", "1", "--no-progress")
@@ -132,6 +136,27 @@ def test_what_is_left_out_is_said(invoke: Invoke) -> None:
         "--functions", "2", "--no-progress", "--method", "momentc", "--restart", "--force",
     )  # fmt: skip
     assert "target 772 keeps all 500 rows" in outcome.stderr
+
+
+def test_a_cell_that_momentc_cannot_do_is_no_success(
+    invoke: Invoke, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 5, and the table of the others; what a baseline cannot do is a measurement."""
+    scan = (*SCAN, "--k", "2", "--target", "30,60", "-T", "1", "-f")
+    for name, code in (("momentc", 5), ("random", 0)):
+        method = METHODS[name]
+
+        def at_times(data: Dataset, task: Task, method: Method = method) -> Reduced:
+            if task.target == 60:
+                raise VerificationError("the moments of order 1 are off by 1.0e-03")
+            return method(data, task)
+
+        with monkeypatch.context() as patch:
+            patch.setitem(METHODS, name, at_times)
+            outcome = invoke(*scan, "-o", f"{name}.csv")
+        assert outcome.code == code, outcome.stderr
+        assert "off by 1.0e-03" in outcome.text
+        assert len(table(tmp_path / f"{name}.csv")) > 1
 
 
 def test_constant_columns(invoke: Invoke, tmp_path: Path) -> None:

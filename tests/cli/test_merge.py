@@ -95,7 +95,22 @@ def test_a_part_has_the_moments_of_its_rows(
         np.save(tmp_path / "own.npy", rows[start:stop])
         # Its row numbers are those of the whole, so it is not made from these rows alone.
         assert invoke("verify-moments", "own.npy", part, "-q").code == 0
-        assert invoke("verify-moments", "x.npy", part, "-q").code == 5
+        checked = invoke("verify-moments", "x.npy", part, "--json")
+        assert checked.code == 0, checked.stderr
+        verdict = json.loads(checked.stdout)
+        assert verdict["rows"] == [[start, stop]]
+        assert verdict["n_points"] == [stop - start, len(kept)]
+        assert (verdict["made_from_original"], verdict["rows_are_kept"]) == (True, True)
+        text = invoke("verify-moments", "x.npy", part).text
+        assert f"part          rows {start:,} to {stop - 1:,} of 30,000" in text
+        # One value of its own rows, and one of the others', which are not its business.
+        for at, code in ((start + 5, 5), ((stop + 7) % len(rows), 0)):
+            changed = rows.copy()
+            changed[at, 0] += 1.0
+            np.save(tmp_path / "changed.npy", changed)
+            checked = invoke("verify-moments", "changed.npy", part, "--json")
+            assert checked.code == code
+            assert json.loads(checked.stdout)["made_from_original"] is (code == 0)
         shown = invoke("info", part).text
         assert f"rows {start:,} to {stop - 1:,} of 30,000" in shown
         assert "fingerprint of the whole not known" in shown
@@ -298,6 +313,24 @@ def test_a_part_that_is_missing(invoke: Invoke, sharded: Sharded) -> None:
     for some, gap in (((second, third), "0 .. 9983"), ((first, third), "9984 .. 19967")):
         said = merged(invoke, *some, "-o", "all.h5", code=8)
         assert f"are in no part: rows {gap}" in said
+
+
+def test_what_is_there_of_parts_is_verified_against_its_rows(
+    invoke: Invoke, sharded: Sharded
+) -> None:
+    first, _, third = sharded(3)
+    merged(invoke, first, third, "-o", "most.npz", "--allow-missing")
+    checked = invoke("verify-moments", "x.npy", "most.npz", "--json")
+    assert checked.code == 0, checked.stderr
+    verdict = json.loads(checked.stdout)
+    assert verdict["rows"] == [[0, 9984], [19968, 30000]]
+    assert verdict["made_from_original"] is True
+
+
+def test_an_array_is_no_part(invoke: Invoke, sharded: Sharded) -> None:
+    sharded(2)
+    said = merged(invoke, "x.npy", "-o", "all.h5", code=3)
+    assert "x.npy was not written by momentc; expected parts of a job" in said
 
 
 def test_a_damaged_part(invoke: Invoke, tmp_path: Path, sharded: Sharded) -> None:

@@ -1,5 +1,6 @@
 """A checkpoint that does not fit the run: other options, rows or version; damaged, or no file."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def changed(command: tuple[str, ...], option: str, value: str) -> list[str]:
         ("-n", "70", "target = 60"),
         ("--seed", "5", "seed = 0"),
         ("--effort", "normal", 'effort = "low"'),
-        ("-M", "269500000", "stream = "),
+        ("-M", "269500000", "is for another --memory; give the same options"),
         ("--nan", "drop", 'nan = "error"'),
         ("--columns", "1,0", "columns = [0, 1]"),
         ("--shard", "1/2", "rows = [[0, 12000]]"),
@@ -70,6 +71,16 @@ def test_other_options(
     assert hidden(tmp_path) == []
 
 
+def test_what_went_before_is_said(invoke: Invoke, begun: tuple[str, ...], tmp_path: Path) -> None:
+    """And does not count as the work of this run."""
+    outcome = invoke(*begun)
+    assert outcome.code == 0
+    assert "went on from the checkpoint of an earlier run: 12000 objects had been" in outcome.stderr
+    assert "(0 objects a second)" in outcome.text
+    report = json.loads((tmp_path / "out.report.json").read_text())
+    assert (report["resumed_after"], report["objects_per_second"]) == (12_000, 0.0)
+
+
 def test_another_input(invoke: Invoke, begun: tuple[str, ...], tmp_path: Path) -> None:
     """Other rows under the same name, or only another time: the rows may have changed."""
     path = tmp_path / "x.npy"
@@ -84,7 +95,7 @@ def test_another_input(invoke: Invoke, begun: tuple[str, ...], tmp_path: Path) -
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     outcome = invoke(*begun)
     assert outcome.code == 8
-    assert "sample = " in outcome.stderr
+    assert "is for other rows of the input; " in outcome.stderr
     assert invoke(*begun, "--restart", "-q").code == 0
     require(tmp_path / "out.npz", rows, 2, 60)
 

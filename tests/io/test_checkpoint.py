@@ -156,6 +156,11 @@ def test_another_head_is_named_field_by_field(message_of: Callable[..., str]) ->
     assert "seed = null" in message
     assert "tol = (nothing)" in message
     assert "are asked for" in message
+    words = {"columns": "another width", "seed": "other luck"}
+    said = message_of(PartsError, lambda: read_checkpoint(PATH, {**other, "tol": 1e-10}, words))
+    assert "is for another width; give the same options" in said
+    said = message_of(PartsError, lambda: read_checkpoint(PATH, {**HEAD, "k": 5, "seed": 1}, words))
+    assert "is for k = 4, now k = 5 is asked for" in said
     long = {**HEAD, "name": "x" * 1000}
     assert len(message_of(PartsError, lambda: read_checkpoint(PATH, long))) < 500
 
