@@ -327,6 +327,22 @@ def test_what_is_there_of_parts_is_verified_against_its_rows(
     assert verdict["made_from_original"] is True
 
 
+def test_a_shard_without_a_row_that_counts(
+    invoke: Invoke, tmp_path: Path, rows: Array, sharded: Sharded
+) -> None:
+    """As where the first steps of a chain have the weight 0: fewer shards do."""
+    mass = np.ones(len(rows))
+    mass[:12_000] = 0.0
+    np.save(tmp_path / "mass.npy", mass)
+    np.save(tmp_path / "x.npy", rows)
+    weighted = ("-w", "mass.npy")
+    outcome = invoke("compress", "x.npy", *ASKED, "--shard", "1/3", *weighted, "-o", "parts/")
+    assert outcome.code == 3
+    assert "9984 have the weight 0; make fewer parts" in outcome.stderr
+    merged(invoke, *sharded(2, *weighted), "-o", "all.npz")
+    require(tmp_path / "all.npz", rows, K, TARGET, weights=mass)
+
+
 def test_an_array_is_no_part(invoke: Invoke, sharded: Sharded) -> None:
     sharded(2)
     said = merged(invoke, "x.npy", "-o", "all.h5", code=3)
