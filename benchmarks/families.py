@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import momentc
 from momentc.io import open_source
-from momentc.moments.frame import fit_frame
+from momentc.moments.frame_fit import fit_frame
 from momentc.panel import DEFAULT_FAMILIES, Panel, draw_panel
 from momentc.study.paper import compress_as_published
 
@@ -58,7 +58,7 @@ def draw(kind: str, m: int, n: int) -> tuple[Array, Array]:
         points = centres[random.integers(0, 20, n)] + noise
     points, counts = np.unique(points, axis=0, return_counts=True)
     weights = counts.astype(np.float64)
-    return np.ascontiguousarray(fit_frame(points, weights).apply(points)), weights
+    return np.ascontiguousarray(fit_frame(points, weights, k=5).apply(points)), weights
 
 
 def log_errors(panel: Panel, exact: Array, points: Array, weights: Array) -> Array:

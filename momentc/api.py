@@ -247,8 +247,9 @@ def verify_moments(
     MomentComparison
         Its ``ok`` says whether they agree within the tolerance.
     """
-    if k < 1:
-        raise UsageError(f"k must be at least 1, got {k}")
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise UsageError(f"k must be an integer, at least 1, got {k!r}")
+    k = int(k)
     if not isinstance(compressed, WeightedSet):
         raise UsageError(
             f"compressed is a {type(compressed).__name__}; expected a WeightedSet, as compress() "
@@ -271,7 +272,10 @@ def _as_array(values: ArrayLike, name: str) -> NDArray[Any]:
     """Return an array; one with masked entries is refused, as NaN is: they would count."""
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise InputError(f"{name} has masked entries; take the rows that count, as an array")
-    return np.asarray(values)
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name} is no array of numbers: {error}") from error
 
 
 def _as_weights(weights: ArrayLike | None) -> NDArray[Any] | None:

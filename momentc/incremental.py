@@ -15,7 +15,8 @@ from momentc.effort import working_order
 from momentc.engine.threads import thread_map
 from momentc.errors import PartsError, UsageError
 from momentc.moments.change_frame import change_frame
-from momentc.moments.frame import fit_frame, with_every_column
+from momentc.moments.frame import with_every_column
+from momentc.moments.frame_fit import fit_frame
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request
 from momentc.options import CompressOptions
@@ -61,7 +62,7 @@ class Accumulation:
         self.dtype = dtype
         self.n_seen = 0
         n, m = points.shape
-        sampled = fit_frame(points, weights)
+        sampled = fit_frame(points, weights, options.k)
         # Any number of rows may follow.
         check_request(options.k, options.target, max(n, options.target + 1), m)
         frame = with_every_column(sampled, options.k)

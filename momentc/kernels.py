@@ -18,7 +18,7 @@ from momentc.clustering.kmeans import kmeans_groups
 from momentc.hybrid import most_compact
 from momentc.moments.accumulate import Basis, accumulate_moments
 from momentc.moments.features import legendre_features
-from momentc.moments.frame import fit_frame
+from momentc.moments.frame_fit import fit_frame
 from momentc.moments.multi_index import product_plan
 from momentc.reduction.barycentre_pieces import compile_pieces
 from momentc.reduction.compiled_apart import remove_points_address
@@ -68,7 +68,7 @@ def _compile_the_clustering_and_moments() -> None:
     kmeans_groups(points, POINTS / 4.0, plan.n_moments, seed)  # in one leaf
     most_compact(points, groups, 1)
     merge_duplicates(points, weights)
-    local = fit_frame(points, weights).apply(points)
+    local = fit_frame(points, weights, k=1).apply(points)
     for basis in BASES:
         accumulate_moments(local, weights, ORDER, basis)
     legendre_features(local, plan)

@@ -27,11 +27,12 @@ from momentc.engine.threads import thread_map
 from momentc.errors import InputError
 from momentc.hybrid import reduce_support
 from momentc.map_function import MapFunction
-from momentc.moments.accumulate import Moments, accumulate_moments
+from momentc.moments.accumulate import Moments, accumulate_moments, require_finite
 from momentc.moments.change_frame import change_frame
 from momentc.moments.discrepancy import error_by_order, relative_error_by_order
 from momentc.moments.features import legendre_features
-from momentc.moments.frame import Frame, fit_frame, widened
+from momentc.moments.frame import Frame, widened
+from momentc.moments.frame_fit import fit_frame
 from momentc.moments.multi_index import n_moments, product_plan
 from momentc.moments.request import check_request, compared_order
 from momentc.options import CompressOptions
@@ -105,7 +106,9 @@ def compress_points(
             if not merged.all():
                 # Weights below 1e-308 of the largest: nothing of them is left beside it.
                 rows, merged = rows[merged > 0.0], merged[merged > 0.0]
-            frame = fit_frame(points[rows] if len(rows) < len(points) else points, merged)
+            distinct = points[rows] if len(rows) < len(points) else points
+            frame = fit_frame(distinct, merged, options.k)
+        n_distinct = len(rows)
         copied = len(points) <= options.target
         if copied:
             rows, merged = np.arange(len(points)), scaled
@@ -130,7 +133,7 @@ def compress_points(
             after = accumulate_moments(
                 local[kept], kept_weights, compared, "monomial", map_function
             )
-            error = error_by_order(moments, after)
+            error = error_by_order(moments, after, frame, frame)
             relative = relative_error_by_order(moments, after, frame)
     index = rows[kept]
     moments = _in_units(moments, exponent)
@@ -143,7 +146,7 @@ def compress_points(
         target=options.target,
         seed=options.seed,
         n_points=len(points),
-        n_distinct=len(rows),
+        n_distinct=n_distinct,
         n_columns=points.shape[1],
         rank=frame.rank,
         n_moments=n_moments(frame.rank, options.k),
@@ -198,17 +201,18 @@ def compress_stream(
     if extent is None or moments is None:
         raise InputError("there are no rows: an array with at least one row is needed")
     coordinates = setting.frame
-    if not (np.isfinite(moments.high).all() and np.isfinite(moments.low).all()):
-        raise InputError(
-            "the sums of the moments overflow: rows lie so far outside of the place of the sample "
-            "that powers of their distance leave float64; remove such rows, or give all rows the "
-            "memory to be compressed at once"
-        )
+    require_finite(moments)
     if part:
         frame = widened(coordinates, extent)
     else:
         own = extent.frame()
-        frame = replace(coordinates, center=own.center, scale=own.scale)
+        # A constant column has no extent: any other unit than the one it was summed in only rounds.
+        constant = extent.low == extent.high
+        frame = replace(
+            coordinates,
+            center=np.where(constant, coordinates.center, own.center),
+            scale=np.where(constant, coordinates.scale, own.scale),
+        )
     local, weights, index, raw = stream.points()
     if len(local) and np.abs(local).max(initial=0.0) > MOST_OUTSIDE:
         # Polynomials grow fast outside of the box: matching them there would cost all digits.
@@ -406,8 +410,8 @@ def _notes(frame: Frame, n_points: int, n_rows: int, target: int, copied: bool) 
         listed = ", ".join(map(str, frame.constant))
         notes.append(f"constant columns drop out of the moments: {listed}")
     if frame.dependent:
-        listed = ", ".join(str(column) for column, _ in frame.dependent)
-        worst = max(residual for _, residual in frame.dependent)
+        listed = ", ".join(str(each.column) for each in frame.dependent)
+        worst = max(each.residual for each in frame.dependent)
         notes.append(
             f"columns that are affine combinations of others drop out of the moments: {listed} "
             f"(largest residual {worst:.1e} in the frame)"

@@ -15,9 +15,10 @@ from momentc.moments.accumulate import Moments, accumulate_moments, combine_mome
 from momentc.moments.discrepancy import (
     error_by_order,
     relative_error_by_order,
+    with_dependent,
     worst_error,
 )
-from momentc.moments.frame import FrameFit
+from momentc.moments.frame_fit import FrameFit
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_countable, compared_order
 from momentc.progress import ProgressCallback
@@ -97,7 +98,7 @@ def compare_moments(
     RequestError
         If there are too many moments up to order k to work with.
     """
-    fit = FrameFit()
+    fit = FrameFit(k)
     for block, block_weights in original():
         fit.add_extent(block, block_weights)
         _tell(progress, "extent", fit.n_rows, 0)
@@ -128,11 +129,18 @@ def compare_moments(
         _tell(progress, "moments", done, n_rows)
     assert total is not None
     other = accumulate_moments(frame.apply(points), weights, order, "monomial")
+    error = error_by_order(total, other)
+    # What the points have in columns that dropped out may be anything.
+    misses = fit.misses(points)
+    if frame.dependent or misses > 0.0:
+        residual = max((each.residual for each in frame.dependent), default=0.0)
+        growth = max((each.growth for each in frame.dependent), default=1.0)
+        error = with_dependent(error, growth, residual + misses)
     return MomentComparison(
         k=k,
         rank=frame.rank,
         n_moments=n_moments(frame.rank, k),
-        error=error_by_order(total, other),
+        error=error,
         relative_error=relative_error_by_order(total, other, frame),
         n_points=(n_rows, len(points)),
         total_weight=(total.mass, other.mass),

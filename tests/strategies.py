@@ -96,12 +96,15 @@ def weighted_sets(
     n_bent = 0 if general else draw(st.integers(0, 2), label="bent columns")
     for _ in range(n_bent):
         column = draw(st.integers(0, m - 1))
-        bend = draw(st.sampled_from(("constant", "copy", "combination")))
+        bend = draw(st.sampled_from(("constant", "copy", "combination", "digits")))
         others = [j for j in range(m) if j != column]
         if bend == "constant" or not others:
             points[:, column] = points[0, column]
         elif bend == "copy":
             points[:, column] = points[:, others[0]]
+        elif bend == "digits":
+            # Of a large number and a small one beside it, as hours, minutes and both in minutes.
+            points[:, column] = 1024.0 * points[:, others[0]] + points[:, others[-1]]
         else:
             # Halves of numbers of few bits, so the combination is one up to rounding.
             points[:, column] = 0.5 * points[:, others[0]] - 2.0 * points[:, others[-1]] + 1.0

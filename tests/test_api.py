@@ -44,3 +44,29 @@ def test_many_columns() -> None:
     kept = momentc.compress(points, k=1, target=1250, effort="low")
     assert len(kept) == 1250
     assert np.abs(kept.weights @ kept.points.astype(np.float64) - points.sum(axis=0)).max() < 1e-9
+
+
+def test_arguments_of_another_kind() -> None:
+    points = np.random.default_rng(4).normal(size=(50, 2))
+    kept = momentc.compress(points, 1, 10)
+    with pytest.raises(InputError, match="X is no array of numbers"):
+        momentc.compress([[1.0, 2.0], [3.0]], 1, 2)
+    for k in (1.5, True, 0, "2"):
+        with pytest.raises(UsageError, match="k must be an integer"):
+            momentc.verify_moments(points, kept, k)  # type: ignore[arg-type]
+
+
+def test_a_changed_column_that_carries_no_moments_is_seen() -> None:
+    x = np.random.default_rng(0).normal(size=(3000, 2))
+    points = np.column_stack([x, x.sum(axis=1), np.full(3000, 5.0)])
+    kept = momentc.compress(points, 3, 100)
+    assert momentc.verify_moments(points, kept, 3).ok
+    for column in range(4):
+        changed = kept.points.copy()
+        changed[3, column] += 1e-3
+        other = momentc.WeightedSet(changed, kept.weights, kept.index)
+        assert not momentc.verify_moments(points, other, 3).ok
+
+
+def test_distinct_rows_are_counted_where_all_are_kept() -> None:
+    assert momentc.MomentCompressor(2, 30).fit(np.ones((30, 4))).result_.n_distinct == 1

@@ -230,3 +230,33 @@ def test_a_target_below_the_bound() -> None:
     with pytest.raises(RequestError):
         # Fewer rows than the bound may have come so far, others may follow.
         taken_in([rng(25).normal(size=(5, 2))], target=9)
+
+
+@pytest.mark.parametrize("value", [1.7e18, 1e40, 1e300])
+def test_a_constant_column_of_any_size(value: float) -> None:
+    """Nanoseconds since 1970, say: what is constant rounds nothing."""
+    rows = np.random.default_rng(5).normal(size=(4000, 1))
+    rows = np.column_stack([np.full(4000, value), rows])
+    result = MomentCompressor(5, 60).partial_fit(rows).finalize().result_
+    assert max(result.error[:6]) < 1e-14
+
+
+def test_a_constant_column_beside_one_of_denormal_numbers() -> None:
+    rows = np.column_stack([np.zeros(30), 1e-310 * np.arange(30)])
+    assert MomentCompressor(1, 10).partial_fit(rows).finalize().result_.ok
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_leaves_float64_is_an_error_of_the_input() -> None:
+    random = np.random.default_rng(6)
+    near = MomentCompressor(2, 20).partial_fit(random.normal(size=(50, 1)))
+    far = MomentCompressor(2, 20).partial_fit(1e120 * random.normal(size=(50, 1)))
+    with pytest.raises(InputError, match="the sums of the moments overflow"):
+        near.merge(far)
+    rows = random.normal(size=(50, 1))
+    light = MomentCompressor(2, 20).partial_fit(rows, sample_weight=np.full(50, 1e-300))
+    with pytest.raises(InputError, match=r"a weight of 1e\+300 is more than"):
+        light.partial_fit(rows, sample_weight=np.full(50, 1e300))
+    heavy = MomentCompressor(2, 20).partial_fit(rows, sample_weight=np.full(50, 1e300))
+    with pytest.raises(InputError, match="the sums of the moments overflow"):
+        light.merge(heavy)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from momentc.errors import RequestError
 from momentc.moments.accumulate import accumulate_moments
 from momentc.moments.discrepancy import error_by_order
-from momentc.moments.frame import fit_frame
+from momentc.moments.frame_fit import fit_frame
 from momentc.verification import MomentComparison, compare_moments
 from tests import oracle
 
@@ -47,11 +47,12 @@ def test_blocks_compare_as_the_whole(
 ) -> None:
     other = np.sort(weights)
     found = compare_moments(blocks_of(points, weights, *cuts), points, other, 3, 1e-10)
-    frame = fit_frame(points, weights)
+    frame = fit_frame(points, weights, 5)
     local = frame.apply(points)
     first = accumulate_moments(local, weights, 5, "monomial")
     second = accumulate_moments(local, other, 5, "monomial")
-    assert found.error == pytest.approx(error_by_order(first, second), rel=1e-9, abs=1e-15)
+    expected = error_by_order(first, second, frame, frame)
+    assert found.error == pytest.approx(expected, rel=1e-9, abs=1e-14)
     assert found.rank == 2
     assert found.n_moments == 10
     assert found.n_points == (900, 900)
@@ -88,6 +89,22 @@ def test_one_changed_coordinate_is_seen(points: Points, weights: Points) -> None
     other = points.copy()
     other[17, 0] += 1e-3
     assert not compare_moments(blocks_of(points, weights), other, weights, 2, 1e-10).ok
+
+
+@pytest.mark.parametrize("column", [0, 1, 2, 3])
+def test_a_changed_coordinate_of_a_column_without_moments_of_its_own_is_seen(
+    points: Points, weights: Points, column: int
+) -> None:
+    points = np.column_stack([points, np.full(900, 5.0)])
+    assert compare_moments(blocks_of(points, weights), points, weights, 2, 1e-10).ok
+    other = points.copy()
+    other[17, column] += 1e-3
+    found = compare_moments(blocks_of(points, weights), other, weights, 2, 1e-10)
+    assert not found.ok
+    assert found.rank == 2
+    other[:, column] = 99.0
+    found = compare_moments(blocks_of(points, weights), other, weights, 2, 1e-10)
+    assert found.error[1] > 0.1
 
 
 def test_progress_names_each_pass_and_reaches_its_end(points: Points, weights: Points) -> None:

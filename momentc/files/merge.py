@@ -126,6 +126,7 @@ def _merge(
         n_moments=n_moments(frame.rank, int(head["kept_order"])),
         target=job.target,
         budget=(default_memory() if job.memory is None else job.memory) - LIBRARY_BYTES,
+        n_rows=n_points,
     )
     stride = max(1, n_points // sizes.sample_rows)
     sample = np.concatenate([_points(_read_points(part), columns)[::stride] for part in parts])

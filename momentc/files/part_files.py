@@ -13,7 +13,7 @@ from momentc.files.parts import digests_of_arrays
 from momentc.io.location import printable
 from momentc.io.result_file import read_with_extra
 from momentc.moments.accumulate import Moments
-from momentc.moments.frame import Extent, Frame
+from momentc.moments.frame import Dependence, Extent, Frame
 from momentc.streaming.stream import sums_of
 
 __all__ = ["Part", "carried", "check_rows", "digests_of", "frame_of", "joined_rows", "read_parts"]
@@ -136,7 +136,10 @@ def frame_of(values: dict[str, Any]) -> Frame:
         np.array(values["scale"], dtype=np.float64),
         np.array(values["columns"], dtype=np.int64),
         tuple(values["constant"]),
-        tuple((int(column), float(residual)) for column, residual in values["dependent"]),
+        tuple(
+            Dependence(int(column), float(residual), float(growth))
+            for column, residual, growth in values["dependent"]
+        ),
     )
 
 

@@ -98,7 +98,7 @@ def part_head(
             "scale": frame.scale.tolist(),
             "columns": frame.columns.tolist(),
             "constant": list(frame.constant),
-            "dependent": [list(pair) for pair in frame.dependent],
+            "dependent": [[each.column, each.residual, each.growth] for each in frame.dependent],
         },
     }
 

@@ -2,6 +2,7 @@
 
 import os
 import resource
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -177,6 +178,7 @@ class CompressPlan:
             target=target,
             budget=self.memory_budget,
             held=self.held,
+            n_rows=_most_rows(self.rows, self.ranges),
         )
 
     def check_columns(self) -> None:
@@ -277,6 +279,11 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
     n_raw = row_bytes if carries else 0
     held = held_bytes(source)
     stream = None
+    ranges = (
+        cut_ranges(rows, source.n_rows, row_bytes, job.range_rows or RANGE_ROWS)
+        if in_ranges
+        else ()
+    )
     # A pipe that passes by cannot be copied through either: its rows are not there any more.
     too_large = source.sequential_only or (needed > budget and not copies_through)
     if in_ranges or job.shard is not None or too_large:
@@ -290,6 +297,7 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
             target=target,
             budget=budget,
             held=held,
+            n_rows=_most_rows(rows, ranges),
         )
         needed = LIBRARY_BYTES + held + stream.memory
     one_pass = stream is not None or source.path is None
@@ -318,10 +326,13 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
         inputs=source.paths,
         checkpoints=not (stream is None or in_ranges or source.sequential_only)
         and is_file_name(output),
-        ranges=cut_ranges(rows, source.n_rows, row_bytes, job.range_rows or RANGE_ROWS)
-        if in_ranges
-        else (),
+        ranges=ranges,
     )
+
+
+def _most_rows(rows: tuple[int, int], ranges: Sequence[tuple[int, int]]) -> int:
+    """Return how many rows a stream takes in at most: all, or those of a range."""
+    return max(stop - start for start, stop in ranges or (rows,))
 
 
 def _check_files(source: "Source") -> None:

@@ -28,7 +28,8 @@ from momentc.io.convert import PointBlock, float64_blocks, select_columns
 from momentc.io.numeric import to_float64
 from momentc.io.source import Source
 from momentc.map_function import MapFunction
-from momentc.moments.frame import Frame, FrameFit, fit_frame, with_every_column
+from momentc.moments.frame import Frame, with_every_column
+from momentc.moments.frame_fit import FrameFit, fit_frame
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request
 from momentc.options import CompressOptions
@@ -116,12 +117,12 @@ def open_stream(
             on_trial=lambda done, total: say("choosing the order", done, total),
         )  # fmt: skip
         options = replace(options, k=choice.k)
-    frame, passes = fit_frame(points, weights), 1
+    frame, passes = fit_frame(points, weights, options.k), 1
     if frame.rank < len(columns):
         if source.sequential_only or plan.ranges:
             frame = with_every_column(frame, options.k)
         else:
-            frame, passes = _fit_to_all(job, source, columns, say)
+            frame, passes = _fit_to_all(job, source, columns, options.k, say)
     check_request(options.k, options.target, source.n_rows, frame.rank)
     order = working_order(options.k, frame.rank, options.target, options.effort)
     sizes = plan.stream_for(options.target, frame.rank, n_moments(frame.rank, order))
@@ -143,6 +144,7 @@ def _fit_to_all(
     job: CompressJob,
     source: Source,
     columns: NDArray[np.int64],
+    k: int,
     say: ProgressCallback,
 ) -> tuple[Frame, int]:
     """Settle for all rows which columns carry moments of their own."""
@@ -154,7 +156,7 @@ def _fit_to_all(
             say(stage, block.stop, source.n_rows)
             yield block
 
-    fit = FrameFit()
+    fit = FrameFit(k)
     for block in blocks("extent"):
         fit.add_extent(block.points, block.weights)
     fit.close_extent()

@@ -13,6 +13,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.errors import InputError
 from momentc.indexing import U
 from momentc.jit import kernel
 from momentc.lapack import add_weighted_sums
@@ -20,12 +21,18 @@ from momentc.map_function import MapFunction, run_in_parts
 from momentc.moments.features import TILE, fill_products, legendre_tables, power_tables
 from momentc.moments.multi_index import ProductPlan, product_plan
 
-__all__ = ["Moments", "accumulate_moments", "combine_moments"]
+__all__ = ["OVERFLOW", "Moments", "accumulate_moments", "combine_moments", "require_finite"]
 
 BLOCK_ROWS: Final = 16384
 
 # Features evaluated in one task, about (1 ms): waking a thread takes a tenth of that.
 TASK_FEATURES: Final = 1_000_000
+
+OVERFLOW: Final = (
+    "the sums of the moments overflow: rows lie so far outside of the place of the sample that "
+    "powers of their distance leave float64; remove such rows, or give all rows the memory to be "
+    "compressed at once"
+)
 
 Basis = Literal["monomial", "legendre"]
 
@@ -156,3 +163,14 @@ def combine_moments(first: Moments, second: Moments) -> Moments:
         error = (first.high - (total - shadow)) + (second.high - shadow)
         low = first.low + second.low + error
     return Moments(first.basis, first.plan, total, low)
+
+
+def require_finite(moments: Moments) -> None:
+    """Refuse sums that have left float64.
+
+    Raises
+    ------
+    InputError
+    """
+    if not (np.isfinite(moments.high).all() and np.isfinite(moments.low).all()):
+        raise InputError(OVERFLOW)

@@ -9,7 +9,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from momentc.moments.accumulate import Moments
+from momentc.errors import InputError
+from momentc.moments.accumulate import OVERFLOW, Moments, require_finite
 from momentc.moments.discrepancy import binomial_terms
 from momentc.moments.frame import Frame
 
@@ -34,7 +35,13 @@ def change_frame(moments: Moments, old: Frame, new: Frame, exponent: int = 0) ->
     -------
     Moments
         Legendre products in ``new``; high + low is the exact value rounded twice.
+
+    Raises
+    ------
+    InputError
+        They are no numbers of float64 there, or not even in ``old``.
     """
+    require_finite(moments)
     plan = moments.plan
     order = plan.order
     to_powers = _legendre_in_powers(order)
@@ -57,7 +64,10 @@ def change_frame(moments: Moments, old: Frame, new: Frame, exponent: int = 0) ->
         values = following
     unit = Fraction(2) ** exponent
     scaled = [value * unit for value in values]
-    high = [float(value) for value in scaled]
+    try:
+        high = [float(value) for value in scaled]
+    except OverflowError as error:
+        raise InputError(OVERFLOW) from error
     low = [float(value - Fraction(part)) for value, part in zip(scaled, high, strict=True)]
     return Moments("legendre", plan, np.array(high), np.array(low))
 

@@ -3,7 +3,9 @@
 Two measures, both of normalised moments (divided by the total weight, Eq. 7 of the paper):
 
 - in the frame: the largest difference over the monomials of each degree. The frame bounds every
-  coordinate by 1, so the number has no unit and one tolerance serves all data;
+  coordinate by 1, so the number has no unit and one tolerance serves all data. Columns that
+  depend on others are not in these sums: where there are such, the number is the largest that
+  follows from those of the kept ones;
 - in the user's coordinates: the Frobenius norm of the difference of the moment tensors of each
   order, relative to that of the original's tensor.
 
@@ -25,7 +27,13 @@ from momentc.moments.accumulate import Moments
 from momentc.moments.frame import Frame
 from momentc.moments.multi_index import ProductPlan, product_plan
 
-__all__ = ["binomial_terms", "error_by_order", "relative_error_by_order", "worst_error"]
+__all__ = [
+    "binomial_terms",
+    "error_by_order",
+    "relative_error_by_order",
+    "with_dependent",
+    "worst_error",
+]
 
 
 def error_by_order(
@@ -43,7 +51,8 @@ def error_by_order(
         The frame in which the moments are.
     frame : Frame, optional
         The frame in which the differences are wanted, with the same columns. Default: the same.
-        Of a stream, the frame of the input is only known at the end.
+        Of a stream, the frame of the input is only known at the end. With it the columns count that
+        depend on those.
     """
     difference = np.abs(
         _monomial_in(original.normalised_difference(other), original, coordinates, frame)
@@ -51,10 +60,41 @@ def error_by_order(
     mass = (other.high[0] - original.high[0]) + (other.low[0] - original.low[0])
     difference[0] = abs(mass) / original.mass
     first = original.plan.first
-    return tuple(
+    of_kept = tuple(
         float(difference[first[degree] : first[degree + 1]].max(initial=0.0))
         for degree in range(original.plan.order + 1)
     )
+    if frame is None or not frame.dependent:
+        return of_kept
+    return with_dependent(
+        of_kept,
+        max(each.growth for each in frame.dependent),
+        2.0 * max(each.residual for each in frame.dependent),
+    )
+
+
+def with_dependent(error: Sequence[float], growth: float, misses: float) -> tuple[float, ...]:
+    """Return the largest errors by order that all columns can have, from those of the kept ones.
+
+    A monomial of degree l in all columns is, but for what the combinations miss, a sum of monomials
+    of degree <= l in the kept ones, with coefficients that add up to ``growth ** l`` at most. Each
+    of its factors adds what it misses: all others are at most ``1 + misses``.
+
+    Parameters
+    ----------
+    error : sequence of float
+        By order, over the kept columns.
+    growth : float
+        Largest 1-norm of the coefficients.
+    misses : float
+        Largest misses in the two weighted sets, added up.
+    """
+    orders = np.arange(1, len(error))
+    worst = np.maximum.accumulate(error[1:])  # a NaN stays one
+    with np.errstate(over="ignore"):
+        by_coefficients = np.power(max(1.0, growth), orders) * worst
+        by_misses = orders * misses * np.power(1.0 + misses, orders - 1)
+    return error[0], *(by_coefficients + by_misses).tolist()
 
 
 def worst_error(error: Sequence[float], k: int) -> float:

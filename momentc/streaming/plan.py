@@ -21,6 +21,10 @@ WORTH_CELL: Final = 24
 # Rows that a cell holds, in multiples of N: beyond the larger one, longer buffers gain nothing.
 MOST_CELL: Final = 256
 
+# Rows that all cells hold together, in multiples of those that come, where these are known and few:
+# cells do not fill alike, and what they hold beyond that is only memory.
+SPARE_SLOTS: Final = 4
+
 # Bytes of the rows of a block as they stand in the file, and rows at most. Blocks are as large as
 # is needed to share them among threads, and small enough to be forgotten.
 BLOCK_BYTES: Final = 1 << 23
@@ -82,7 +86,14 @@ class StreamPlan:
 
 
 def plan_stream(
-    *, row_bytes: int, n_raw: int, n_variables: int, n_moments: int, target: int, budget: int
+    *,
+    row_bytes: int,
+    n_raw: int,
+    n_variables: int,
+    n_moments: int,
+    target: int,
+    budget: int,
+    n_rows: int | None = None,
 ) -> StreamPlan:
     """Plan a stream.
 
@@ -99,6 +110,9 @@ def plan_stream(
     target : int
     budget : int
         Bytes, without the interpreter and its libraries.
+    n_rows : int, optional
+        Rows that will come, where that is known. Cells and sample do not depend on it: the parts of
+        a job have the same.
 
     Raises
     ------
@@ -133,6 +147,8 @@ def plan_stream(
     n_cells = max(fewest, min(-(-LEFT * target // n_moments), int(free / worth)))
     slots = max(n_cells * LEAST_CELL * n_moments, int(free / (RESTORED * slot)) - 1)
     slots = min(slots, n_cells * MOST_CELL * n_moments)
+    if n_rows is not None:
+        slots = min(slots, max(n_cells * WORTH_CELL * n_moments, SPARE_SLOTS * n_rows))
     return StreamPlan(
         n_cells=n_cells,
         slots=slots,

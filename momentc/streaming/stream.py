@@ -4,6 +4,7 @@ Streams with the same :class:`Setting` (the frame, the cells and the orders) add
 input that were streamed apart, on other machines or at other times, merge exactly.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from momentc.clustering.router import CellRouter, fit_router
 from momentc.effort import working_order
+from momentc.errors import InputError
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments, combine_moments
 from momentc.moments.frame import Extent, Frame, extent_of
@@ -172,11 +174,20 @@ class CellStream:
 
         Raises
         ------
+        InputError
+            A weight is too large beside those of the sample.
         VerificationError
             If a full cell cannot be reduced within the tolerance.
         """
         setting = self.setting
-        scaled = scaled_weights(weights, setting.exponent)
+        with np.errstate(over="ignore"):
+            scaled = scaled_weights(weights, setting.exponent)
+        if not np.isfinite(scaled).all():
+            raise InputError(
+                f"a weight of {weights.max():g} is more than float64 can hold beside those of the "
+                f"sample, about {math.ldexp(1.0, setting.exponent):g}; leave out rows whose "
+                "weights count for nothing"
+            )
         felt = scaled > 0.0
         if not felt.all():
             # Weights below 1e-308 of the largest: nothing of them is left beside it.

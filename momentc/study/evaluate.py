@@ -163,7 +163,8 @@ class Evaluator:
         after = accumulate_moments(
             reduced.local, reduced.weights, measured.highest(order + ORDERS_BEYOND), "monomial"
         )
-        moment_error = error_by_order(measured.moments(after.plan.order), after)
+        frame = measured.data.frame
+        moment_error = error_by_order(measured.moments(after.plan.order), after, frame, frame)
         return {
             **cell.as_json(),
             "seconds": seconds,

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import MomentcError, VerificationError
-from momentc.moments.frame import fit_frame
+from momentc.moments.frame_fit import fit_frame
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request
 from momentc.options import CompressOptions
@@ -154,7 +154,8 @@ def choose_order(
         If the target is too small for any order.
     """
     target, n_points = options.target, len(points)
-    rank = fit_frame(points, weights).rank
+    # Of the lowest order: what that drops, higher ones may keep, and then cannot.
+    rank = fit_frame(points, weights, k=1).rank
     if n_points <= target or rank == 0:
         reason = "k = 1: all rows are kept as they are, whatever the order"
         if rank == 0:

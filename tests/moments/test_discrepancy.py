@@ -1,5 +1,6 @@
 """Errors by order against exact tensors."""
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -9,8 +10,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from momentc.moments.accumulate import Moments, accumulate_moments
-from momentc.moments.discrepancy import error_by_order, relative_error_by_order
-from momentc.moments.frame import Frame, fit_frame
+from momentc.moments.discrepancy import (
+    error_by_order,
+    relative_error_by_order,
+    with_dependent,
+)
+from momentc.moments.frame import Frame
+from momentc.moments.frame_fit import fit_frame
 from tests import oracle
 from tests.strategies import weighted_sets
 
@@ -21,7 +27,7 @@ ORDER = 4
 def both(
     points: Points, weights: Points, other_points: Points, other_weights: Points
 ) -> tuple[Moments, Moments, Frame]:
-    frame = fit_frame(points, weights)
+    frame = fit_frame(points, weights, 5)
     first = accumulate_moments(frame.apply(points), weights, ORDER, "monomial")
     second = accumulate_moments(frame.apply(other_points), other_weights, ORDER, "monomial")
     return first, second, frame
@@ -158,7 +164,8 @@ def test_errors_summed_in_one_frame_and_reported_in_another(
         for each in (weights, other_weights)
     ]
     found = error_by_order(summed[0], summed[1], coordinates, frame)
-    assert found == pytest.approx(error_by_order(first, second), rel=1e-7, abs=1e-14)
+    expected = error_by_order(first, second, frame, frame)
+    assert found == pytest.approx(expected, rel=1e-7, abs=1e-14)
     if frame.rank == points.shape[1]:  # the oracle measures all columns
         exact = oracle.normalised_error_by_order(
             oracle.moments(points, weights, ORDER, exact_of(frame)),
@@ -225,7 +232,7 @@ def test_high_orders_on_a_line_keep_their_digits(order: int) -> None:
     points = np.random.default_rng(12).uniform(-1.0, 1.0, (40, 1))
     weights = np.ones(40)
     other = reweighted(weights, 3, 1e-3)
-    frame = fit_frame(points, weights)
+    frame = fit_frame(points, weights, 5)
     coordinates = moved(frame, 0.0, 0.02)
     summed = [
         accumulate_moments(coordinates.apply(points), each, order, "legendre")
@@ -242,10 +249,46 @@ def test_high_orders_on_a_line_keep_their_digits(order: int) -> None:
 
 def test_constant_columns_only_in_two_frames() -> None:
     points, weights = np.full((5, 2), 3.0), np.ones(5)
-    frame = fit_frame(points, weights)
+    frame = fit_frame(points, weights, 5)
     summed = [
         accumulate_moments(frame.apply(points), each, ORDER, "legendre")
         for each in (weights, 2.0 * weights)
     ]
     other = moved(frame, 0.5, 0.5)
     assert error_by_order(summed[0], summed[1], frame, other) == (1.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    small=st.sampled_from([1.0, 0.5, 0.1, 0.01]),
+    miss=st.sampled_from([0.0, 1e-3]),
+)
+def test_what_follows_for_columns_that_depend_on_others(
+    seed: int, small: float, miss: float
+) -> None:
+    """No monomial in all columns is off by more, also where the combination is missed a little."""
+    random = np.random.default_rng(seed)
+    first, third = random.uniform(-1.0, 1.0, (2, 30))
+    points = np.column_stack([first, (1.0 - small) * first + small * third, third])
+    points[:, 2] = np.clip(third + random.uniform(-miss, miss, 30), -1.0, 1.0)
+    weights, other = np.ones(30), random.uniform(0.9, 1.1, 30)
+
+    def errors(columns: list[int]) -> list[float]:
+        frame = oracle.identity(len(columns))  # the box as it is
+        return oracle.normalised_error_by_order(
+            oracle.moments(points[:, columns], weights, ORDER, frame),
+            oracle.moments(points[:, columns], other, ORDER, frame),
+            ORDER,
+        )
+
+    bound = with_dependent(tuple(errors([0, 1])), (2.0 - small) / small, 2.0 * miss)
+    assert all(
+        error <= most * (1.0 + 1e-12) + 1e-15
+        for error, most in zip(errors([0, 1, 2]), bound, strict=True)
+    )
+
+
+def test_a_number_that_is_none_is_passed_on() -> None:
+    found = with_dependent((0.0, 1e-3, math.nan, 1e-3), 1.0, 0.0)
+    assert found[:2] == (0.0, 1e-3)
+    assert all(math.isnan(value) for value in found[2:])

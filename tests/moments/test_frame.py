@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from momentc.errors import InputError
-from momentc.moments.frame import (
-    GRAM_ROWS,
-    Extent,
-    Frame,
-    FrameFit,
-    _CentredGram,
-    extent_of,
-    fit_frame,
-)
+from momentc.moments.frame import Extent, Frame, extent_of
+from momentc.moments.frame_fit import GRAM_ROWS, FrameFit, _CentredGram, fit_frame
 from tests import oracle
 from tests.strategies import divisions, weighted_sets
 
@@ -30,7 +23,7 @@ Points = NDArray[np.float64]
 def fit_in_blocks(points: Points, weights: Points, cuts: list[int]) -> Frame:
     edges = [0, *cuts, len(points)]
     blocks = [(points[a:b], weights[a:b]) for a, b in itertools.pairwise(edges)]
-    fit = FrameFit()
+    fit = FrameFit(5)
     for block, block_weights in blocks:
         fit.add_extent(block, block_weights)
     fit.close_extent()
@@ -44,7 +37,7 @@ def fit_in_blocks(points: Points, weights: Points, cuts: list[int]) -> Frame:
 @given(data=weighted_sets())
 def test_every_coordinate_is_bounded_by_one(data: tuple[Points, Points]) -> None:
     points, weights = data
-    frame = fit_frame(points, weights)
+    frame = fit_frame(points, weights, 5)
     local = frame.apply(points)
     assert local.shape == (len(points), frame.rank)
     assert local.flags.c_contiguous
@@ -56,7 +49,7 @@ def test_every_coordinate_is_bounded_by_one(data: tuple[Points, Points]) -> None
 def test_centre_and_scale_are_those_of_the_definition(data: tuple[Points, Points]) -> None:
     """Up to rounding in units of the column's largest value, and a few units of its spread."""
     points, weights = data
-    frame = fit_frame(points, weights)
+    frame = fit_frame(points, weights, 5)
     exact = oracle.exact_frame(points, weights)
     for j in range(points.shape[1]):
         rounding = Fraction(1, 2**44) * Fraction(float(np.abs(points[:, j]).max()))
@@ -67,8 +60,8 @@ def test_centre_and_scale_are_those_of_the_definition(data: tuple[Points, Points
 @given(data=weighted_sets())
 def test_every_column_is_kept_or_accounted_for(data: tuple[Points, Points]) -> None:
     points, weights = data
-    frame = fit_frame(points, weights)
-    dependent = [column for column, _ in frame.dependent]
+    frame = fit_frame(points, weights, 5)
+    dependent = [each.column for each in frame.dependent]
     named = sorted([*frame.columns.tolist(), *frame.constant, *dependent])
     assert named == list(range(points.shape[1]))
     assert frame.columns.tolist() == sorted(frame.columns.tolist())
@@ -80,11 +73,11 @@ def test_every_column_is_kept_or_accounted_for(data: tuple[Points, Points]) -> N
 def test_blocks_give_the_frame_of_the_whole(data: tuple[Points, Points]) -> None:
     points, weights = data
     n = len(points)
-    whole = fit_frame(points, weights)
+    whole = fit_frame(points, weights, 5)
     parts = fit_in_blocks(points, weights, sorted({n // 7, n // 3, n // 2, (3 * n) // 4}))
     assert parts.columns.tolist() == whole.columns.tolist()
     assert parts.constant == whole.constant
-    assert [column for column, _ in parts.dependent] == [column for column, _ in whole.dependent]
+    assert [each.column for each in parts.dependent] == [each.column for each in whole.dependent]
     for j in range(points.shape[1]):
         size = np.abs(points[:, j]).max()
         assert parts.center[j] == pytest.approx(whole.center[j], rel=0, abs=1e-13 * size)
@@ -94,7 +87,7 @@ def test_blocks_give_the_frame_of_the_whole(data: tuple[Points, Points]) -> None
 def test_blocks_without_rows_change_nothing() -> None:
     points = np.random.default_rng(0).normal(size=(50, 2))
     weights = np.ones(50)
-    plain = fit_frame(points, weights)
+    plain = fit_frame(points, weights, 5)
     padded = fit_in_blocks(points, weights, [0, 0, 50, 50])
     assert padded.center.tobytes() == plain.center.tobytes()
     assert padded.scale.tobytes() == plain.scale.tobytes()
@@ -106,16 +99,40 @@ def test_points_are_mapped_by_centre_and_scale_of_the_kept_columns() -> None:
     assert frame.apply(np.array([[3.0, 9.0, 1.0]])).tolist() == [[1.0, 0.5]]
 
 
-def test_dependent_columns_are_found_and_the_leftmost_kept() -> None:
+def test_dependent_columns_are_found() -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(500, 3))
     points = np.column_stack(
         [x[:, 0], x[:, 1], x[:, 0] - 3.0 * x[:, 1] + 2.0, x[:, 2], 5.0 * x[:, 2]]
     )
-    frame = fit_frame(points, np.ones(500))
-    assert frame.columns.tolist() == [0, 1, 3]
-    assert [column for column, _ in frame.dependent] == [2, 4]
-    assert all(residual <= 1e-14 for _, residual in frame.dependent)
+    frame = fit_frame(points, np.ones(500), 5)
+    assert frame.rank == 3
+    # One of each set drops out; of two that are alike in the frame, the one on the right.
+    (first, second) = frame.dependent
+    assert first.column in {0, 1, 2}
+    assert second.column == 4
+    assert max(first.residual, second.residual) <= 1e-14
+    assert second.growth == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("small", [1e-3, 1e-6])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+def test_columns_drop_out_with_small_coefficients(small: float, order: tuple[int, ...]) -> None:
+    """Not the small difference of two that are nearly the same."""
+    x = np.random.default_rng(2).uniform(-1.0, 1.0, (2000, 2))
+    points = np.column_stack([x[:, 0], x[:, 0] + small * x[:, 1], x[:, 1]])[:, order]
+    (dropped,) = fit_frame(points, np.ones(2000), 5).dependent
+    assert order[dropped.column] != 2
+    assert dropped.growth <= 1.0 + 2.0 * small
+
+
+def test_a_column_that_needs_large_coefficients_stays_for_high_orders() -> None:
+    """Of a sum of many independent columns, each is a combination with as many coefficients."""
+    x = np.random.default_rng(3).normal(size=(5000, 30))
+    points = np.column_stack([x, x.sum(axis=1)])
+    (dropped,) = fit_frame(points, np.ones(5000), 2).dependent
+    assert 3.0 < dropped.growth < 30.0
+    assert fit_frame(points, np.ones(5000), 12).dependent == ()
 
 
 @pytest.mark.parametrize("integers", [False, True])
@@ -124,7 +141,7 @@ def test_dependent_columns_are_found_in_many_blocks(integers: bool) -> None:
     x = np.random.default_rng(4).normal(size=(60_000, 2)) * 100.0
     x = np.floor(x) if integers else x
     points = np.column_stack([x, 2.0 * x[:, 0] - 1.0, x[:, 0] + x[:, 1]])
-    fit = FrameFit()
+    fit = FrameFit(5)
     blocks = np.array_split(points, 300)
     for block in blocks:
         fit.add_extent(block, np.ones(len(block)))
@@ -133,7 +150,7 @@ def test_dependent_columns_are_found_in_many_blocks(integers: bool) -> None:
         for block in blocks:
             stage(block)
     assert fit.frame().columns.tolist() == [0, 1]
-    assert [column for column, _ in fit.frame().dependent] == [2, 3]
+    assert [each.column for each in fit.frame().dependent] == [2, 3]
 
 
 @pytest.mark.parametrize("noise", [1e-9, 1e-13])
@@ -141,21 +158,21 @@ def test_a_column_that_is_nearly_dependent_stays(noise: float) -> None:
     rng = np.random.default_rng(2)
     x = rng.uniform(-1.0, 1.0, (2000, 2))
     points = np.column_stack([x, x[:, 0] + x[:, 1] + noise * rng.normal(size=2000)])
-    assert fit_frame(points, np.ones(2000)).rank == 3
+    assert fit_frame(points, np.ones(2000), 5).rank == 3
 
 
 def test_one_row_that_breaks_a_dependence_is_enough() -> None:
     x = np.random.default_rng(3).uniform(-1.0, 1.0, 10_000)
     points = np.column_stack([x, x])
-    assert fit_frame(points, np.ones(10_000)).rank == 1
+    assert fit_frame(points, np.ones(10_000), 5).rank == 1
     points[7_654, 1] += 1e-9
-    assert fit_frame(points, np.ones(10_000)).rank == 2
+    assert fit_frame(points, np.ones(10_000), 5).rank == 2
 
 
 def test_some_rows_settle_that_columns_are_independent() -> None:
     """Not where the others are so many that their own dependence could hide it."""
     points = np.random.default_rng(9).uniform(-1.0, 1.0, (3 * GRAM_ROWS, 3))
-    frame = fit_frame(points, np.ones(len(points)))
+    frame = fit_frame(points, np.ones(len(points)), 5)
     local = frame.apply(points)
     for n_rows, settled in ((len(points), True), (10**9, False)):
         gram = _CentredGram(frame, n_rows)
@@ -174,7 +191,7 @@ def test_rows_that_hide_a_dependence_or_break_it(n_independent: int) -> None:
     points = np.column_stack([x, x])
     points[:n_independent] = rng.uniform(-1.0, 1.0, (n_independent, 2))
     for order in (points, points[::-1]):
-        assert fit_frame(order, np.ones(len(points))).rank == (2 if n_independent else 1)
+        assert fit_frame(order, np.ones(len(points)), 5).rank == (2 if n_independent else 1)
 
 
 def test_the_weights_do_not_decide_the_rank() -> None:
@@ -182,24 +199,24 @@ def test_the_weights_do_not_decide_the_rank() -> None:
     points = np.random.default_rng(4).normal(size=(100, 3))
     weights = np.full(100, 1e-15)
     weights[0] = 1.0
-    assert fit_frame(points, weights).rank == 3
+    assert fit_frame(points, weights, 5).rank == 3
 
 
 @pytest.mark.parametrize("offset", [1e8, -1e15])
 def test_an_offset_costs_no_rank(offset: float) -> None:
     points = offset + np.random.default_rng(5).normal(size=(300, 2)) * 100.0
-    assert fit_frame(points, np.ones(300)).rank == 2
+    assert fit_frame(points, np.ones(300), 5).rank == 2
 
 
 def test_extreme_units_side_by_side() -> None:
     points = np.random.default_rng(6).normal(size=(300, 3)) * [1e39, 1e-300, 1e300]
-    frame = fit_frame(points, np.ones(300))
+    frame = fit_frame(points, np.ones(300), 5)
     assert frame.rank == 3
     assert np.abs(frame.apply(points)).max(axis=0).tolist() == [1.0, 1.0, 1.0]
 
 
 def test_a_single_row_has_rank_0() -> None:
-    frame = fit_frame(np.array([[3.0, -1.0]]), np.array([2.0]))
+    frame = fit_frame(np.array([[3.0, -1.0]]), np.array([2.0]), 5)
     assert frame.rank == 0
     assert frame.center.tolist() == [3.0, -1.0]
     assert frame.scale.tolist() == [1.0, 1.0]
@@ -209,17 +226,17 @@ def test_a_single_row_has_rank_0() -> None:
 def test_a_span_beyond_float64_is_refused_with_its_column() -> None:
     points = np.array([[0.0, -1.7e308], [1.0, 1.7e308]])
     with pytest.raises(InputError, match=r"column 1 spans -1\.7e\+308 \.\. 1\.7e\+308"):
-        fit_frame(points, np.array([1.0, 9.0]))
+        fit_frame(points, np.array([1.0, 9.0]), 5)
 
 
 def test_no_rows_are_refused() -> None:
     with pytest.raises(InputError, match="no rows"):
-        FrameFit().close_extent()
+        FrameFit(5).close_extent()
 
 
 def test_the_frame_is_not_there_before_the_extent_is_closed() -> None:
     with pytest.raises(RuntimeError, match="close_extent"):
-        FrameFit().frame()
+        FrameFit(5).frame()
 
 
 def assert_same_extent(found: Extent, whole: Extent, points: Points) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from momentc.compression import Compression
 from momentc.errors import InputError, RequestError
-from momentc.moments.frame import fit_frame
+from momentc.moments.frame_fit import fit_frame
 from momentc.options import CompressOptions
 from momentc.pipeline import certify, compress_points, compress_stream
 from momentc.streaming.stream import fit_setting
@@ -213,7 +213,7 @@ def test_columns_that_drop_out_are_named() -> None:
     setting = small_setting(points, weights, options)
     every = compress_stream(let_pass(new_stream(setting, 24), points, weights), options)
     assert (every.rank, every.notes) == (3, ())
-    setting = fit_setting(points, weights, fit_frame(points, weights), options, 3)
+    setting = fit_setting(points, weights, fit_frame(points, weights, 5), options, 3)
     result = compress_stream(let_pass(new_stream(setting, 24), points, weights), options)
     assert result.rank == 2
     assert any("constant columns drop out of the moments: 1" in note for note in result.notes)

@@ -1,6 +1,7 @@
 """The plan of a stream: within its budget, or a figure that says what is missing."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ def sizes(draw: st.DrawFn) -> dict[str, Any]:
         "n_variables": n_variables,
         "n_moments": draw(st.integers(1, 800)),
         "target": draw(st.integers(1, 20_000)),
+        "n_rows": draw(st.none() | st.integers(1, 10**10)),
     }
 
 
@@ -143,3 +145,15 @@ def test_too_little_memory_is_an_error_with_figures(target: int, n_raw: int) -> 
 def test_no_memory_at_all() -> None:
     with pytest.raises(MemoryBudgetError, match="the budget leaves 0 MiB"):
         plan_stream(**USUAL, budget=-3)
+
+
+@pytest.mark.parametrize("budget", [600 * MIB, 6000 * MIB])
+def test_few_rows_need_few_slots(budget: int) -> None:
+    """And nothing else changes: all parts of a job have the same cells and the same sample."""
+    whole = plan_stream(**USUAL, budget=budget)
+    part = plan_stream(**USUAL, budget=budget, n_rows=50_000)
+    assert part.slots < whole.slots / 4
+    assert part.slots >= 4 * 50_000
+    assert part.memory <= whole.memory
+    assert replace(part, slots=whole.slots, memory=whole.memory) == whole
+    assert plan_stream(**USUAL, budget=budget, n_rows=10**9) == whole
