@@ -15,7 +15,9 @@ __all__ = ["main"]
 def main() -> NoReturn:
     """Run the command in ``sys.argv`` and end the process with its exit code."""
     from momentc.cli.signals import Terminated, install_handlers
+    from momentc.cli.streams import open_closed_streams
 
+    open_closed_streams()
     install_handlers()
     try:
         from momentc.cli.app import build_command

@@ -5,6 +5,7 @@ when they load; later is too late. Everything here is plain Python for that reas
 """
 
 import os
+import resource
 import stat
 import tempfile
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from momentc.compiled_code import PACKAGE, has_current_code
 from momentc.cpus import THREAD_VARIABLES, available_cpus, available_threads
-from momentc.errors import UsageError
+from momentc.errors import MemoryBudgetError, UsageError
 
 __all__ = [
     "compile_on_first_run",
@@ -21,13 +22,43 @@ __all__ = [
     "prepare_cells",
     "prepare_compiler_cache",
     "prepare_threads",
+    "require_address_space",
 ]
+
+LEAST_ADDRESS_SPACE = 480 * 2**20
+"""What it takes to load numpy, scipy, numba and faiss; measured, on one core."""
 
 
 def prepare(threads: int) -> int:
-    """Settle threads and the compiler's cache; returns the number of threads to use."""
+    """Settle threads and the compiler's cache; returns the number of threads to use.
+
+    Raises
+    ------
+    UsageError
+        `threads` is negative.
+    MemoryBudgetError
+        The numerical libraries cannot be loaded within the limits of this process.
+    """
+    require_address_space()
     prepare_compiler_cache()
     return prepare_threads(threads)
+
+
+def require_address_space() -> None:
+    """Refuse limits within which the libraries fail to load, or wait for memory for ever.
+
+    Raises
+    ------
+    MemoryBudgetError
+    """
+    for kind, option in ((resource.RLIMIT_AS, "-v"), (resource.RLIMIT_DATA, "-d")):
+        limit, _ = resource.getrlimit(kind)
+        if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
+            raise MemoryBudgetError(
+                f"the limit on memory (ulimit {option}) is {limit / 2**20:,.0f} MiB, of which the "
+                f"numerical libraries alone need {LEAST_ADDRESS_SPACE / 2**20:,.0f}; raise it",
+                LEAST_ADDRESS_SPACE,
+            )
 
 
 def prepare_cells(threads: int) -> int:

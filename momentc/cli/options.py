@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from momentc.errors import UsageError
+from momentc.cli.streams import stdout_was_closed
+from momentc.errors import OutputError, UsageError
 
 __all__ = [
     "AllowExternal",
@@ -175,6 +176,8 @@ def check_stdout(output: str | None, *, as_json: bool) -> None:
     Raises
     ------
     UsageError
+    OutputError
+        The standard output is closed.
     """
     if output != "-":
         return
@@ -183,6 +186,8 @@ def check_stdout(output: str | None, *, as_json: bool) -> None:
             "--output - and --json both want the standard output; write the report to a file "
             "with --report FILE"
         )
+    if stdout_was_closed():
+        raise OutputError("--output is -, but the standard output is closed; name a file")
     if sys.stdout.isatty():
         raise UsageError(
             "the result is binary and the standard output is a terminal; name a file with "

@@ -124,7 +124,7 @@ def _merge(
         n_raw=n_raw,
         n_variables=frame.rank,
         n_moments=n_moments(frame.rank, int(head["kept_order"])),
-        target=job.target,
+        target=min(job.target, n_points),
         budget=(default_memory() if job.memory is None else job.memory) - LIBRARY_BYTES,
         n_rows=n_points,
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from momentc.errors import InputError, UsageError
 from momentc.files.jobs import InputChoice
 from momentc.files.names import STDOUT
+from momentc.io.location import parse_location, printable
 
 if TYPE_CHECKING:
     from momentc.io.source import Source
@@ -71,6 +72,12 @@ def require_result(location: str, expected: str) -> None:
     """
     from momentc.io.source import open_source
 
+    path = parse_location(location).path
+    if path is None or (path.exists() and not path.is_file() and not path.is_dir()):
+        raise InputError(
+            f"{printable(location)} is a pipe, which can be read only once; expected a file: "
+            f"{expected}"
+        )
     with open_source(location) as source:
         if not is_result(source):
             raise InputError(f"{source.name} was not written by momentc; expected {expected}")

@@ -38,6 +38,9 @@ SAME: Final = {
     "momentc": "made by different versions of momentc",
 }
 
+# Sizes of a stream that all parts of a job have alike.
+BY_BUDGET: Final = ("cells", "block_rows", "sample_rows")
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -86,7 +89,9 @@ def read_parts(locations: Sequence[str]) -> list[Part]:
                     else f": {first.head[field]} and {part.head[field]}"
                 )
                 words = made
-                if field == "sample" and part.head["stream"] != first.head["stream"]:
+                if field == "sample" and any(
+                    part.head["stream"][size] != first.head["stream"][size] for size in BY_BUDGET
+                ):
                     # The size of the sample follows from the budget.
                     words = "made with different --memory or from different inputs"
                     values = " (the samples of all rows differ); give all parts the same --memory"

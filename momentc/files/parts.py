@@ -91,6 +91,7 @@ def part_head(
             "cells": setting.router.n_cells,
             "slots": opened.sizes.slots,
             "block_rows": opened.sizes.block_rows,
+            "sample_rows": opened.sizes.sample_rows,
             "carried_bytes": plan.n_raw,
         },
         "frame": {

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from momentc.errors import InputError, UsageError
 from momentc.files.jobs import InputChoice, JobReport, VerifyJob
 from momentc.files.measure import Stopwatch, peak_memory
-from momentc.files.names import STDOUT
 from momentc.files.open import open_input, require_result
 from momentc.files.parts import digests_of_arrays
 from momentc.io.convert import float64_blocks, select_columns
@@ -63,14 +62,15 @@ def verify_files(
     with open_input(choice) as source:
         columns = _columns(choice, source, compressed, metadata, job.compressed)
         stretches = _stretches(metadata, source)
+        read = _read_columns(columns, metadata) if choice.nan == "drop" else columns
 
         def blocks() -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
             for start, stop in stretches:
                 for block in float64_blocks(
-                    source, columns, nan=choice.nan, allow_lossy=choice.allow_lossy,
+                    source, read, nan=choice.nan, allow_lossy=choice.allow_lossy,
                     start=start, stop=stop,
                 ):  # fmt: skip
-                    yield block.points, block.weights
+                    yield np.ascontiguousarray(block.points[:, : len(columns)]), block.weights
 
         comparison = compare_moments(
             blocks,
@@ -106,9 +106,17 @@ def _read_compressed(
     location: str,
 ) -> tuple[WeightedSet, dict[str, Any], dict[str, NDArray[Any]]]:
     """Read the compressed file."""
-    if location != STDOUT:
-        require_result(location, "first the original, then what momentc compress made of it")
+    require_result(location, "first the original, then what momentc compress made of it")
     return read_with_extra(location)
+
+
+def _read_columns(columns: NDArray[np.int64], metadata: dict[str, Any]) -> NDArray[np.int64]:
+    """Return the columns to read: first those that are compared.
+
+    Rows were left out for what they have in the columns of the compression, so these come after.
+    """
+    recorded = np.array(metadata.get("columns") or [], dtype=np.int64)
+    return np.concatenate([columns, np.setdiff1d(recorded, columns)])
 
 
 def _stretches(metadata: dict[str, Any], source: Source) -> list[tuple[int, int]]:

@@ -135,20 +135,21 @@ def _checked_target(path: str | Path, *, force: bool, inputs: Sequence[Path]) ->
     if not str(path) or "\0" in str(path):
         raise OutputError(f"{str(path)!r} is not a file name")
     with output_errors(path):
+        try:
+            status = os.stat(path)  # noqa: PTH116  a Path drops the slash of "folder/"
+        except (FileNotFoundError, NotADirectoryError):
+            status = None
+        # Before links are followed: a pipe such as /dev/fd/63 leads to no name.
+        if status is not None and (stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
+            return None
         target = Path(os.path.realpath(path))
         has_folder = target.parent.exists()
-        try:
-            status = target.stat()
-        except FileNotFoundError:
-            status = None
     if not has_folder:
         folder = printable(str(target.parent))
         raise OutputError(f"{shown} cannot be written: there is no folder {folder}. Make it first")
     if status is not None:
         if stat.S_ISDIR(status.st_mode):
             raise OutputError(f"{shown} is a folder, expected a file name")
-        if stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode):
-            return None
         if not stat.S_ISREG(status.st_mode):
             raise OutputError(f"{shown} is neither a file nor a pipe nor a character device")
         for given in inputs:

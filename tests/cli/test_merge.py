@@ -343,6 +343,14 @@ def test_a_shard_without_a_row_that_counts(
     require(tmp_path / "all.npz", rows, K, TARGET, weights=mass)
 
 
+def test_a_target_far_above_the_rows_takes_no_memory(
+    invoke: Invoke, tmp_path: Path, sharded: Sharded
+) -> None:
+    outcome = invoke("merge", *sharded(2), "-n", "3000000", "-o", "all.npz", "-M", "300M", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert json.loads(outcome.stdout)["n_kept"] == 240
+
+
 def test_an_array_is_no_part(invoke: Invoke, sharded: Sharded) -> None:
     sharded(2)
     said = merged(invoke, "x.npy", "-o", "all.h5", code=3)

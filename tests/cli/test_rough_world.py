@@ -37,6 +37,79 @@ def test_a_closed_pipe_ends_quietly(data: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+def in_bash(script: str, folder: Path) -> subprocess.CompletedProcess[bytes]:
+    """Run a script in which ``momentc`` is this program."""
+    function = f'momentc() {{ {shlex.join(momentc_command())} "$@"; }}\n'
+    return subprocess.run(
+        ["bash", "-c", function + script], cwd=folder, capture_output=True, check=False, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("closed", "code"),
+    [("2>&-", 0), (">&-", 0), (">&- 2>&-", 0), ("<&- >&- 2>&-", 0), ("-o - -f >&-", 6)],
+)
+def test_closed_streams(data: Path, tmp_path: Path, closed: str, code: int) -> None:
+    """A daemon has none of them; what it says goes nowhere, and into no file."""
+    del data
+    done = in_bash(
+        f"momentc compress data.h5 -d x -k 1 -n 20 -o out.npz --no-progress {closed}", tmp_path
+    )
+    assert done.returncode == code, done.stderr
+    if code == 0:
+        with np.load(tmp_path / "out.npz") as file:
+            assert len(file["c"]) == 20
+        assert ">&-" not in closed.replace("2>&-", "") or done.stdout == b""
+    assert b"bug" not in done.stdout + done.stderr
+
+
+def test_only_data_on_stdout_where_stderr_is_closed(tmp_path: Path) -> None:
+    points = np.random.default_rng(1).normal(size=(400, 2))
+    points[7, 1] = np.nan
+    np.save(tmp_path / "x.npy", points)
+    done = in_bash("momentc compress x.npy --nan drop -k 1 -n 20 -o - 2>&-", tmp_path)
+    assert done.returncode == 0
+    with np.load(io.BytesIO(done.stdout)) as file:
+        assert len(file["c"]) == 20
+    done = in_bash("momentc compress x.npy -k 1 -n 20 -o - 2>&-", tmp_path)
+    assert (done.returncode, done.stdout) == (3, b"")
+
+
+def test_process_substitution(data: Path, tmp_path: Path) -> None:
+    """A pipe under a name that leads to no file."""
+    del data
+    compress = "momentc compress data.h5 -d x -k 1 -n 20 -q"
+    done = in_bash(f"{compress} -o >(cat > got.npz); sleep 1; wait", tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    done = in_bash(f"set -o pipefail; {compress} -o /dev/stdout | cat", tmp_path)
+    assert done.returncode == 0
+    assert (tmp_path / "got.npz").read_bytes() == done.stdout
+    done = in_bash(f"set -o pipefail; {compress} -o b.npz --report /dev/stdout | cat", tmp_path)
+    assert json.loads(done.stdout)["n_kept"] == 20
+
+
+def test_a_result_that_comes_through_a_pipe_is_said_to(data: Path, tmp_path: Path) -> None:
+    """It is read more than once; that it was not written by momentc would be wrong."""
+    del data
+    in_bash("momentc compress data.h5 -d x -k 1 -n 20 -q -o out.npz", tmp_path)
+    for script in (
+        "momentc verify-moments data.h5 <(cat out.npz)",
+        "cat out.npz | momentc verify-moments data.h5 -",
+        "cat out.npz | momentc merge - -n 10 -o m.npz",
+    ):
+        done = in_bash(script, tmp_path)
+        assert done.returncode == 3
+        assert b"is a pipe, which can be read only once; expected a file" in done.stderr
+
+
+def test_less_address_space_than_the_libraries_need(data: Path, tmp_path: Path) -> None:
+    """Exit code 7 at once, not a library that cannot be loaded, or one that waits for ever."""
+    del data
+    done = in_bash("ulimit -v 400000; momentc compress data.h5 -d x -k 1 -n 20 -o o.npz", tmp_path)
+    assert done.returncode == 7
+    assert b"the limit on memory (ulimit -v) is 391 MiB" in done.stderr
+
+
 def test_head_of_a_binary_result(tmp_path: Path) -> None:
     """The result is larger than a pipe holds, so the writer is still at it when head leaves.
 

@@ -40,6 +40,20 @@ def test_what_is_said_of_nan_holds_and_what_is_left_out_is_filled_in(
     assert invoke("verify-moments", "x.npy", "x.momentc.npz", "--nan", "never").code == 2
 
 
+def test_rows_that_were_left_out_stay_out_whatever_is_compared(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    """For what they have in the columns of the compression."""
+    points = np.random.default_rng(3).normal(size=(3000, 3))
+    points[::100, 1] = np.nan
+    np.save(tmp_path / "x.npy", points)
+    assert invoke("compress", "x.npy", "--nan", "drop", "-k", "2", "-n", "50", "-q").code == 0
+    for columns in ("0", "2,0", "1"):
+        checked = invoke("verify-moments", "x.npy", "x.momentc.npz", "--columns", columns, "--json")
+        assert checked.code == 0, checked.stderr
+        assert json.loads(checked.stdout)["n_points"] == [2970, 50]
+
+
 def test_long_doubles_with_rubbish_in_their_unused_bytes(
     invoke: Invoke, tmp_path: Path, points: Any
 ) -> None:
