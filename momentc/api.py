@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from momentc.errors import InputError, UsageError, VerificationError
-from momentc.incremental import Accumulation
+from momentc.incremental import Batches
 from momentc.io import ArraySource, load_points
 from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
 from momentc.pipeline import Compression, compress_points
@@ -15,6 +15,9 @@ from momentc.verification import MomentComparison, compare_moments
 from momentc.weighted import WeightedSet
 
 __all__ = ["MomentCompressor", "compress", "require_tolerance", "verify_moments"]
+
+# Arguments of the compressor's constructor.
+PARAMETERS = ("k", "target", "random_state", "threads", "tolerance", "effort")
 
 # Rows that a comparison takes at a time.
 BLOCK_ROWS = 65536
@@ -104,7 +107,7 @@ class MomentCompressor:
 
     compressed_: WeightedSet
     result_: Compression
-    _accumulation: Accumulation | None = None
+    _batches: Batches | None = None
 
     def __init__(
         self,
@@ -129,7 +132,7 @@ class MomentCompressor:
         Parameters
         ----------
         X : (n, m) array_like
-        y : ignored
+        y : None
             For scikit-learn's conventions.
         sample_weight : (n,) array_like, optional
 
@@ -137,14 +140,17 @@ class MomentCompressor:
         ------
         As :func:`compress`.
         """
+        _refuse_y(y)
         array = _as_array(X, "X")
-        self._accumulation = None
+        self._batches = None
         with ArraySource(array, _as_weights(sample_weight)) as source:
             loaded = load_points(source)
             result = compress_points(loaded.points, loaded.weights, self._options())
             require_tolerance(result)
             index = loaded.index[result.support.index]
-            self.compressed_ = WeightedSet(source.take(index), result.support.weights, index)
+            self.compressed_ = WeightedSet(
+                source.take(index), result.support.weights, index, result.k
+            )
         self.result_ = result
         return self
 
@@ -153,8 +159,8 @@ class MomentCompressor:
     ) -> Self:
         """Take in a batch of rows, in bounded memory; :meth:`finalize` gives the result.
 
-        Row numbers count on from batch to batch. The frame is that of the first batch, which
-        should be like the others.
+        Row numbers count on from batch to batch. Frame and cells are found on the first few
+        thousand rows, which should be like the others.
 
         Parameters
         ----------
@@ -165,15 +171,14 @@ class MomentCompressor:
         ------
         As :func:`compress`.
         """
+        _refuse_y(y)
         array = _as_array(X, "X")
         with ArraySource(array, _as_weights(sample_weight)) as source:
             loaded = load_points(source)
             rows = source.take(loaded.index)
-        if self._accumulation is None:
-            self._accumulation = Accumulation(
-                self._options(), loaded.points, loaded.weights, rows.dtype
-            )
-        self._accumulation.add(rows, loaded.points, loaded.weights, loaded.index, len(array))
+        if self._batches is None:
+            self._batches = Batches(self._options(), rows.shape[1], rows.dtype)
+        self._batches.add(rows, loaded.points, loaded.weights, loaded.index, len(array))
         return self
 
     def merge(self, other: "MomentCompressor") -> Self:
@@ -190,13 +195,17 @@ class MomentCompressor:
         Raises
         ------
         UsageError
-            One of the two has taken nothing in.
+            One of the two has taken nothing in, or they are one.
         PartsError
             They do not belong together.
         """
-        if self._accumulation is None or other._accumulation is None:
+        if not isinstance(other, MomentCompressor):
+            raise UsageError(f"merge needs a MomentCompressor, got a {type(other).__name__}")
+        if other is self:
+            raise UsageError("merge needs another compressor: its own rows would count twice")
+        if self._batches is None or other._batches is None:
             raise UsageError("merge needs two compressors that have seen rows by partial_fit")
-        self._accumulation.merge(other._accumulation)
+        self._batches.merge(other._batches)
         return self
 
     def finalize(self) -> Self:
@@ -208,12 +217,37 @@ class MomentCompressor:
             Nothing has been taken in.
         RequestError, VerificationError
         """
-        if self._accumulation is None:
+        if self._batches is None:
             raise UsageError("finalize() comes after partial_fit()")
-        result, kept = self._accumulation.compress()
+        result, kept = self._batches.compress()
         require_tolerance(result)
         self.result_, self.compressed_ = result, kept
         return self
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the arguments of the constructor, as scikit-learn's ``clone`` asks for them."""
+        del deep  # none of them has parameters of its own
+        return {name: getattr(self, name) for name in PARAMETERS}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set arguments of the constructor; they count from the next ``fit`` on.
+
+        Raises
+        ------
+        UsageError
+            There is no such argument.
+        """
+        for name, value in params.items():
+            if name not in PARAMETERS:
+                known = ", ".join(PARAMETERS)
+                raise UsageError(f"there is no parameter {name!r}; there are {known}")
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        """Return the call that makes one like this."""
+        values = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"{type(self).__name__}({values})"
 
     def _options(self) -> CompressOptions:
         return CompressOptions(
@@ -224,7 +258,7 @@ class MomentCompressor:
 def verify_moments(
     points: ArrayLike,
     compressed: WeightedSet,
-    k: int = 5,
+    k: int | None = None,
     weights: ArrayLike | None = None,
     *,
     tolerance: float = DEFAULT_TOLERANCE,
@@ -236,8 +270,9 @@ def verify_moments(
     points : (n, m) array_like
         The original, which is not changed.
     compressed : WeightedSet
-    k : int
-        Order up to which the moments should agree.
+    k : int, optional
+        Order up to which the moments should agree. Default: that of ``compressed``, where it is
+        the result of a compression.
     weights : (n,) array_like, optional
         Of the original; all 1 where not given.
     tolerance : float
@@ -245,16 +280,20 @@ def verify_moments(
     Returns
     -------
     MomentComparison
-        Its ``ok`` says whether they agree within the tolerance.
+        Its ``ok`` says whether they agree within the tolerance. Only moments are compared:
+        ``np.array_equal(points[compressed.index], compressed.points)`` says whether the rows are
+        those of the original.
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise UsageError(f"k must be an integer, at least 1, got {k!r}")
-    k = int(k)
     if not isinstance(compressed, WeightedSet):
         raise UsageError(
             f"compressed is a {type(compressed).__name__}; expected a WeightedSet, as compress() "
             "returns it"
         )
+    order = compressed.k if k is None else k
+    if order is None:
+        raise UsageError("compressed does not say its order k; give one")
+    if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 1:
+        raise UsageError(f"k must be an integer, at least 1, got {order!r}")
     with ArraySource(_as_array(points, "points"), _as_weights(weights)) as source:
         loaded = load_points(source)
     with ArraySource(compressed.points, compressed.weights) as source:
@@ -265,7 +304,13 @@ def verify_moments(
             rows = slice(start, start + BLOCK_ROWS)
             yield loaded.points[rows], loaded.weights[rows]
 
-    return compare_moments(blocks, other.points, other.weights, k, tolerance)
+    return compare_moments(blocks, other.points, other.weights, int(order), tolerance)
+
+
+def _refuse_y(y: object) -> None:
+    """Refuse what is most likely meant as weights; scikit-learn itself passes None on."""
+    if y is not None:
+        raise UsageError("y has no meaning here; weights are sample_weight=")
 
 
 def _as_array(values: ArrayLike, name: str) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """Batches of rows from memory, one after the other, and accumulations that merge.
 
-The frame is that of the first batch with rows, so its rows should be like the others; where they
+The frame and the cells are those of the first rows, so these should be like the others; where they
 are not, the moments stay exact and only the groups are worse. All columns are kept, whether or not
 they depend on each other: what comes may not.
 """
@@ -26,10 +26,129 @@ from momentc.streaming.shape import StreamShape
 from momentc.streaming.stream import fit_setting
 from momentc.weighted import WeightedSet, bytes_as_rows, rows_as_bytes
 
-__all__ = ["Accumulation"]
+__all__ = ["Accumulation", "Batches"]
 
 # Bytes for the cells: buffers beyond it gain nothing that is worth the memory of a notebook.
 BUDGET: Final = 256 * 2**20
+
+# Rows that wait until frame and cells are found on them: of a few rows there are few cells, and
+# each leaves only so many points.
+FIRST_ROWS: Final = 4096
+
+Batch = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], int]
+"""The arguments of :meth:`Batches.add`."""
+
+
+class Batches:
+    """What has been taken in so far, the first rows as they are.
+
+    Parameters
+    ----------
+    options : CompressOptions
+    n_columns : int
+    dtype : numpy.dtype
+        Of the rows as they come.
+
+    Raises
+    ------
+    RequestError
+        The target is below C(m+k, k).
+    """
+
+    def __init__(self, options: CompressOptions, n_columns: int, dtype: np.dtype[Any]) -> None:
+        # Any number of rows may follow.
+        check_request(options.k, options.target, options.target + 1, n_columns)
+        self.options = options
+        self.n_columns = n_columns
+        self.dtype = dtype
+        self._waiting: list[Batch] = []
+        self._accumulation: Accumulation | None = None
+
+    def add(
+        self,
+        rows: NDArray[Any],
+        points: NDArray[np.float64],
+        weights: NDArray[np.float64],
+        index: NDArray[np.int64],
+        n_batch: int,
+    ) -> None:
+        """Take in a batch.
+
+        Parameters
+        ----------
+        rows : (n, m) ndarray
+            The rows that count, as they came.
+        points : (n, m) float64 ndarray
+        weights : (n,) float64 ndarray
+            > 0.
+        index : (n,) int64 ndarray
+            Their numbers in the batch.
+        n_batch : int
+            Rows of the batch, those that do not count included.
+
+        Raises
+        ------
+        UsageError
+            Another number of columns, or another type, than the first batch had.
+        """
+        if rows.shape[1] != self.n_columns or rows.dtype != self.dtype:
+            raise UsageError(
+                f"this batch has {rows.shape[1]} columns of {rows.dtype}, the first one had "
+                f"{self.n_columns} of {self.dtype}"
+            )
+        if self._accumulation is not None:
+            self._accumulation.add(rows, points, weights, index, n_batch)
+            return
+        self._waiting.append((rows, points, weights, index, n_batch))
+        if sum(len(batch[0]) for batch in self._waiting) >= FIRST_ROWS:
+            self._opened()
+
+    def merge(self, other: "Batches") -> None:
+        """Take in what another has taken in; its rows count on from the last one here.
+
+        Raises
+        ------
+        PartsError
+            It was made with another k, target or effort, or of other columns.
+        """
+        for name in ("k", "target", "effort"):
+            mine, theirs = getattr(self.options, name), getattr(other.options, name)
+            if mine != theirs:
+                raise PartsError(f"merge needs the same {name}, got {mine!r} and {theirs!r}")
+        if other.dtype != self.dtype or other.n_columns != self.n_columns:
+            raise PartsError(
+                f"merge needs the same columns, got {self.n_columns} of {self.dtype} and "
+                f"{other.n_columns} of {other.dtype}"
+            )
+        if other._accumulation is None:
+            for batch in other._waiting:
+                self.add(*batch)
+        else:
+            self._opened(other._accumulation).merge(other._accumulation)
+
+    def compress(self) -> tuple[Compression, WeightedSet]:
+        """Compress what has been taken in; more may follow.
+
+        Raises
+        ------
+        RequestError, VerificationError
+        """
+        return self._opened().compress()
+
+    def _opened(self, following: "Accumulation | None" = None) -> "Accumulation":
+        """Let the rows that wait pass, and all that follow; some of these are known, perhaps."""
+        if self._accumulation is None:
+            known = [] if following is None else [following.left()]
+            points, weights = (
+                np.concatenate(parts)
+                for parts in zip(*(batch[1:3] for batch in self._waiting), *known, strict=True)
+            )
+            accumulation = Accumulation(self.options, points, weights, self.dtype)
+            for batch in self._waiting:
+                accumulation.add(*batch)
+            # Only now: what an error leaves behind still waits.
+            self._accumulation, self._waiting = accumulation, []
+        return self._accumulation
 
 
 class Accumulation:
@@ -39,7 +158,7 @@ class Accumulation:
     ----------
     options : CompressOptions
     points : (n, m) float64 ndarray
-        The first batch, from which the frame and the cells are taken; it still has to be added.
+        The first rows, from which the frame and the cells are taken; they still have to be added.
     weights : (n,) float64 ndarray
         > 0.
     dtype : numpy.dtype
@@ -81,11 +200,6 @@ class Accumulation:
         self.shape = StreamShape(setting, sizes, n_raw)
         self.stream = self.shape.stream()
 
-    @property
-    def n_columns(self) -> int:
-        """Columns of the rows."""
-        return len(self.stream.setting.frame.columns)
-
     def add(
         self,
         rows: NDArray[Any],
@@ -94,52 +208,20 @@ class Accumulation:
         index: NDArray[np.int64],
         n_batch: int,
     ) -> None:
-        """Take in a batch.
-
-        Parameters
-        ----------
-        rows : (n, m) ndarray
-            The rows that count, as they came.
-        points : (n, m) float64 ndarray
-        weights : (n,) float64 ndarray
-            > 0.
-        index : (n,) int64 ndarray
-            Their numbers in the batch.
-        n_batch : int
-            Rows of the batch, those that do not count included.
-
-        Raises
-        ------
-        UsageError
-            Another number of columns, or another type, than the first batch had.
-        """
-        if rows.shape[1] != self.n_columns or rows.dtype != self.dtype:
-            raise UsageError(
-                f"this batch has {rows.shape[1]} columns of {rows.dtype}, the first one had "
-                f"{self.n_columns} of {self.dtype}"
-            )
+        """Let a batch pass, as :meth:`Batches.add` has it."""
         raw = rows_as_bytes(rows)
         with thread_map(self.options.threads) as map_function:
             self.stream.add(points, weights, index + self.n_seen, raw, map_function)
         self.n_seen += n_batch
 
     def merge(self, other: "Accumulation") -> None:
-        """Take in another accumulation; its rows count on from the last one here.
+        """Take in another one of the same request and columns.
 
         Raises
         ------
-        PartsError
-            It was made with another k, target or effort, or of other columns.
+        InputError
+            The sums of its moments leave float64 in the frame of this one.
         """
-        for name in ("k", "target", "effort"):
-            mine, theirs = getattr(self.options, name), getattr(other.options, name)
-            if mine != theirs:
-                raise PartsError(f"merge needs the same {name}, got {mine!r} and {theirs!r}")
-        if other.dtype != self.dtype or other.n_columns != self.n_columns:
-            raise PartsError(
-                f"merge needs the same columns, got {self.n_columns} of {self.dtype} and "
-                f"{other.n_columns} of {other.dtype}"
-            )
         theirs, mine = other.stream, self.stream
         if theirs.moments is None or theirs.extent is None:
             self.n_seen += other.n_seen
@@ -154,6 +236,12 @@ class Accumulation:
                 theirs.extent.in_units(exponent), map_function,
             )  # fmt: skip
         self.n_seen += other.n_seen
+
+    def left(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the points that are left of all rows, (n, m), and their weights."""
+        _, scaled, _, raw = self.stream.points()
+        points = bytes_as_rows(raw, self.dtype).astype(np.float64)
+        return points, np.ldexp(scaled, self.stream.setting.exponent)
 
     def compress(self) -> tuple[Compression, WeightedSet]:
         """Compress what has been taken in; more may follow.
@@ -170,4 +258,4 @@ class Accumulation:
             compression = compress_stream(self.stream, self.options, map_function=map_function)
         support = compression.support
         rows = bytes_as_rows(support.points, self.dtype)
-        return compression, WeightedSet(rows, support.weights, support.index)
+        return compression, WeightedSet(rows, support.weights, support.index, compression.k)

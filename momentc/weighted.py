@@ -33,11 +33,14 @@ class WeightedSet:
         Their weights, c in the paper's notation. All >= 0.
     index : (n_points,) int64 ndarray
         The row number that each point has in the input, ascending.
+    k : int, optional
+        Order up to which its moments are those of the input, if that is known.
     """
 
     points: NDArray[np.generic]
     weights: NDArray[np.float64]
     index: NDArray[np.int64]
+    k: int | None = None
 
     def __post_init__(self) -> None:
         """Check that the three arrays belong together."""

@@ -70,3 +70,33 @@ def test_a_changed_column_that_carries_no_moments_is_seen() -> None:
 
 def test_distinct_rows_are_counted_where_all_are_kept() -> None:
     assert momentc.MomentCompressor(2, 30).fit(np.ones((30, 4))).result_.n_distinct == 1
+
+
+def test_the_order_that_was_asked_for_is_the_one_that_is_verified() -> None:
+    points = np.random.default_rng(5).normal(size=(3000, 3))
+    kept = momentc.compress(points, 2, 40, effort="low")
+    assert momentc.verify_moments(points, kept).ok
+    assert momentc.verify_moments(points, kept).k == 2
+    assert not momentc.verify_moments(points, kept, 5).ok
+    other = momentc.WeightedSet(kept.points, kept.weights, kept.index)
+    with pytest.raises(UsageError, match="does not say its order"):
+        momentc.verify_moments(points, other)
+
+
+def test_weights_in_the_place_of_y_are_refused() -> None:
+    points = np.random.default_rng(6).normal(size=(100, 2))
+    for fit in (momentc.MomentCompressor(1, 10).fit, momentc.MomentCompressor(1, 10).partial_fit):
+        with pytest.raises(UsageError, match="weights are sample_weight="):
+            fit(points, np.ones(100))
+
+
+def test_parameters_as_scikit_learn_wants_them() -> None:
+    compressor = momentc.MomentCompressor(3, 200, effort="low")
+    again = momentc.MomentCompressor(**compressor.get_params())
+    assert repr(again) == repr(compressor)
+    assert "k=3, target=200, random_state=0" in repr(again)
+    assert again.set_params(k=4).k == 4
+    with pytest.raises(UsageError, match="no parameter 'n_clusters'"):
+        again.set_params(n_clusters=8)
+    with pytest.raises(UsageError):
+        again.set_params(k=2.5).fit(np.ones((5, 2)))

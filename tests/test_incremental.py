@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from momentc import MomentCompressor, compress
 from momentc.errors import InputError, PartsError, RequestError, UsageError
+from momentc.incremental import FIRST_ROWS
 from momentc.weighted import WeightedSet
 from tests import oracle
 
@@ -248,15 +249,37 @@ def test_a_constant_column_beside_one_of_denormal_numbers() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_what_leaves_float64_is_an_error_of_the_input() -> None:
-    random = np.random.default_rng(6)
-    near = MomentCompressor(2, 20).partial_fit(random.normal(size=(50, 1)))
-    far = MomentCompressor(2, 20).partial_fit(1e120 * random.normal(size=(50, 1)))
+    random, n = np.random.default_rng(6), FIRST_ROWS
+    near = MomentCompressor(2, 20).partial_fit(random.normal(size=(n, 1)))
+    far = MomentCompressor(2, 20).partial_fit(1e120 * random.normal(size=(n, 1)))
     with pytest.raises(InputError, match="the sums of the moments overflow"):
         near.merge(far)
-    rows = random.normal(size=(50, 1))
-    light = MomentCompressor(2, 20).partial_fit(rows, sample_weight=np.full(50, 1e-300))
+    rows = random.normal(size=(n, 1))
+    light = MomentCompressor(2, 20).partial_fit(rows, sample_weight=np.full(n, 1e-300))
     with pytest.raises(InputError, match=r"a weight of 1e\+300 is more than"):
-        light.partial_fit(rows, sample_weight=np.full(50, 1e300))
-    heavy = MomentCompressor(2, 20).partial_fit(rows, sample_weight=np.full(50, 1e300))
+        light.partial_fit(rows, sample_weight=np.full(n, 1e300))
+    heavy = MomentCompressor(2, 20).partial_fit(rows, sample_weight=np.full(n, 1e300))
     with pytest.raises(InputError, match="the sums of the moments overflow"):
         light.merge(heavy)
+
+
+@pytest.mark.parametrize("first", [1, 2, 5, 20])
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_small_first_batch(first: int, merged: bool) -> None:
+    """Frame and cells wait for more rows: all of the target is used."""
+    rows = rng(30).normal(size=(9000, 2))
+    compressor = taken_in([rows[:first]])
+    if merged:
+        compressor.merge(taken_in([rows[first:5000], rows[5000:]]))
+    else:
+        compressor.partial_fit(rows[first:5000]).partial_fit(rows[5000:])
+    require(compressor.finalize().compressed_, rows)
+    assert len(compressor.compressed_) == 60
+
+
+def test_merge_with_what_is_none() -> None:
+    compressor = taken_in([rng(31).normal(size=(500, 2))])
+    with pytest.raises(UsageError, match="its own rows would count twice"):
+        compressor.merge(compressor)
+    with pytest.raises(UsageError, match="got a NoneType"):
+        compressor.merge(None)  # type: ignore[arg-type]

@@ -104,7 +104,9 @@ def test_a_lock_of_an_earlier_process_with_our_number() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"host": "elsewhere"}, {"pid": 1}, {"pid": 10**20}, {"pid": "x"}, {"pid": None}], ids=str
+    "changes",
+    [{"host": "elsewhere"}, {"pid": 1}, {"pid": 10**20}, {"pid": "x"}, {"pid": None}],
+    ids=str,
 )
 def test_a_lock_that_may_be_alive_is_respected(changes: dict[str, object]) -> None:
     write_lock(**changes)
