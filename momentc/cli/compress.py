@@ -188,7 +188,7 @@ def compress(
         shard=None if shard is None else parse_part("--shard", shard),
         checkpoint_every=checkpoint_every,
         restart=restart,
-        engine=engine or ("threads" if scheduler is None else "dask"),  # type: ignore[arg-type]
+        engine=engine or ("dask" if scheduler is not None or workers else "threads"),  # type: ignore[arg-type]
         scheduler=scheduler,
         workers=workers,
     )
@@ -197,6 +197,7 @@ def compress(
 
         plan = plan_compress(job)
         console.result(plan.as_json(), plan_facts(plan))
+        plan.check_output()
         plan.check_memory()
         return
 

@@ -68,14 +68,18 @@ def _advice(content: dict[str, Any]) -> str:
         return f"the last table has the cheapest settings seen with an rms error <= {bound}"
     (best,) = everything
     if best["k"] is None:
+        held = [row["family"] for row in content["recommended"] if row["k"] is not None]
+        some = f" ({', '.join(held)} it does: the last table)" if held else ""
         return (
-            f"no setting seen holds {bound} in every family; the smallest rms error is "
+            f"no setting seen holds {bound} in every family{some}; the smallest rms error is "
             f"{format_error(best['rms'])}. Scan a larger --target"
         )
+    # One trial may be one of the luckier ones, several times better than the mean.
+    once = max(row["trials"] for row in content["rows"]) == 1
     return (
         f"--k {best['k']} --target {best['target']} is the cheapest setting seen with an rms error "
         f"<= {bound} in every family ({format_error(best['rms'])}; the worst single function "
-        f"{format_error(best['worst'])})"
+        f"{format_error(best['worst'])}{'; in one trial: --trials 5 is surer' if once else ''})"
     )
 
 

@@ -100,6 +100,8 @@ def is_file_name(output: str) -> bool:
 def expand_inputs(locations: Sequence[str]) -> list[str]:
     """Replace patterns by the files that match, in the order of their names.
 
+    What follows a pattern, as in ``run-*.h5:/x``, follows each of the files.
+
     Raises
     ------
     InputError
@@ -113,8 +115,12 @@ def expand_inputs(locations: Sequence[str]) -> list[str]:
         # Not Path.glob: the pattern may begin anywhere, and its spelling is the user's.
         matches = sorted(glob.glob(location))  # noqa: PTH207
         if not matches:
-            raise InputError(
-                f"{location}: no file matches; the pattern is taken literally if quoted"
-            )
+            pattern, colon, dataset = location.rpartition(":")
+            matches = [
+                match + colon + dataset
+                for match in (sorted(glob.glob(pattern)) if colon else [])  # noqa: PTH207
+            ]
+        if not matches:
+            raise InputError(f"{location}: no file matches this pattern")
         found += matches
     return found

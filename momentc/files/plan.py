@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentc.effort import surplus_bytes, working_order
-from momentc.errors import MemoryBudgetError, RequestError, UsageError
+from momentc.errors import MemoryBudgetError, OutputError, RequestError, UsageError
 from momentc.files.jobs import CompressJob
-from momentc.files.names import is_file_name, output_of, report_of
+from momentc.files.names import STDOUT, is_file_name, output_of, report_of
 from momentc.files.parts import shard_rows
 from momentc.files.ranges import RANGE_ROWS, cut_ranges
+from momentc.io.location import printable
 from momentc.options import CompressOptions
 from momentc.streaming.plan import StreamPlan, plan_stream
 
@@ -208,6 +209,29 @@ class CompressPlan:
             f"of moments up to order {self.k} in {rank} columns, which is {size}; {advice}; select "
             "fewer columns with --columns or give a larger target"
         )
+
+    def check_output(self) -> None:
+        """Refuse what the name of the output makes hopeless; nothing is written to try it.
+
+        Raises
+        ------
+        UsageError
+            The suffix says no format.
+        OutputError
+            There is no such folder.
+        """
+        from momentc.io.result_file import output_format
+
+        if self.output == STDOUT:
+            return
+        output_format(self.output)
+        folder = Path(self.output).parent
+        # A shard makes the folder that it was told to write to.
+        if not folder.exists() and self.rows == (0, self.n_rows):
+            raise OutputError(
+                f"{printable(self.output)} cannot be written: there is no folder "
+                f"{printable(str(folder))}. Make it first"
+            )
 
     def check_memory(self) -> None:
         """Refuse to start what will not fit.

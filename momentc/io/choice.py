@@ -43,6 +43,10 @@ class Candidate:
 def choose(name: str, found: list[Candidate], refused: list[str]) -> str:
     """Pick the only 2-D array of real numbers, or the only 1-D one if there is no 2-D one.
 
+    Not beside one of more dimensions and as many entries along the first: emcee's file holds its
+    chain (steps, walkers, columns), which is meant, and log-probabilities (steps, walkers), which
+    look like rows.
+
     Parameters
     ----------
     name : str
@@ -69,6 +73,19 @@ def choose(name: str, found: list[Candidate], refused: list[str]) -> str:
         # why.
         fitting = [candidate for candidate in fitting if 0 not in candidate.shape] or fitting
         if len(fitting) == 1:
+            n_rows = fitting[0].shape[0]
+            larger = [
+                candidate
+                for candidate in numeric
+                if len(candidate.shape) > 2 and candidate.shape[0] == n_rows
+            ]
+            if larger:
+                raise InputError(
+                    f"{name} holds one array of rows, and one of more dimensions beside it. If the "
+                    f"first is meant, name it with --dataset or as {name}:{fitting[0].dataset}; "
+                    "the other has to become rows before: x.reshape(-1, x.shape[-1])\n"
+                    f"{_listed([*fitting, *larger])}"
+                )
             return fitting[0].dataset
         if fitting:
             raise InputError(

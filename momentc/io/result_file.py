@@ -56,6 +56,10 @@ def output_format(path: str | Path) -> FileFormat:
         return FileFormat.HDF5
     if suffix == ".npz" or (path.exists() and not path.is_file() and not path.is_dir()):
         return FileFormat.NPZ
+    if path.is_dir():
+        raise UsageError(
+            f"output {printable(str(path))} is a folder, expected the name of a file in it"
+        )
     raise UsageError(
         f"output {printable(str(path))} ends in {suffix or 'no suffix'!r}, expected .npz, .h5 or "
         ".hdf5"

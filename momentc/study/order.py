@@ -253,7 +253,8 @@ def _try(k: int, parts: Sequence[_Part], options: CompressOptions) -> OrderTrial
 def _reason(
     best: OrderTrial, trials: list[OrderTrial], target: int, n_rows: int, n_points: int
 ) -> str:
-    kept = "" if best.kept_order == best.k else f" (kept to order {best.kept_order})"
+    tried = f" (kept to order {best.kept_order} where it was tried)"
+    kept = "" if best.kept_order == best.k else tried
     place = trials.index(best)
     part = "all" if n_rows == n_points else f"{n_rows} of {n_points}"
     others = "".join(

@@ -171,6 +171,24 @@ def test_dry_run_reads_headers_only(invoke: Invoke, tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["huge.npy"]
 
 
+@pytest.mark.parametrize(
+    ("output", "code", "said"),
+    [
+        ("nosuffix", 2, "expected .npz, .h5 or .hdf5"),
+        ("a.csv", 2, "expected .npz, .h5 or .hdf5"),
+        ("nofolder/a.h5", 6, "there is no folder"),
+        (".", 2, "is a folder, expected the name of a file in it"),
+    ],
+)
+def test_dry_run_refuses_an_output_that_the_run_would(
+    invoke: Invoke, data: Path, output: str, code: int, said: str
+) -> None:
+    for dry in ([], ["--dry-run"]):
+        outcome = invoke("compress", "data.h5", "-n", "60", "-o", output, *dry)
+        assert outcome.code == code
+        assert said in outcome.stderr
+
+
 def test_dry_run_table(invoke: Invoke, data: Path) -> None:
     outcome = invoke("compress", "data.h5", "-k", "4", "-n", "12", "--dry-run", "-w", "mass")
     assert outcome.code == 0

@@ -74,6 +74,10 @@ def test_advice(invoke: Invoke, data: Path) -> None:
     scan = (*SCAN, "--k", "2", "--target", "30,60", "--families", "sigmoid", "--method", "momentc")
     good = invoke(*scan, "--max-error", "0.5")
     assert "advice        --k 2 --target 30 is the cheapest setting seen" in good.text
+    assert "in one trial: --trials 5 is surer" in good.text
+    again = invoke(*scan, "--max-error", "0.5", "--trials", "2", "--force")
+    assert "cheapest" in again.text
+    assert "surer" not in again.text
     bad = invoke(*scan, "--max-error", "1e-30", "--force")
     assert bad.code == 0
     assert "no setting seen holds 1.0e-30" in bad.text

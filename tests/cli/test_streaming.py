@@ -363,6 +363,15 @@ def test_a_pattern_that_matches_nothing(invoke: Invoke, tmp_path: Path) -> None:
     assert "run-*.npy: no file matches" in outcome.stderr
 
 
+def test_a_pattern_with_a_dataset(invoke: Invoke, tmp_path: Path) -> None:
+    rows = np.random.default_rng(8).normal(size=(900, 2))
+    for number, part in enumerate(np.array_split(rows, 3)):
+        in_hdf5(tmp_path / f"run-{number}.h5", part, np.ones(len(part)))
+    outcome = invoke("compress", "run-*.h5:/x", "-k", "2", "-n", "40", "-o", "all.npz", "-q")
+    assert outcome.code == 0, outcome.stderr
+    require(tmp_path / "all.npz", rows, 2, 40)
+
+
 # verify-moments of several originals
 
 

@@ -48,6 +48,19 @@ def test_a_member_by_name(message_of: Callable[..., str]) -> None:
     assert message == "x.npz has no member c; it holds: a, b"
 
 
+def test_rows_beside_an_array_of_more_dimensions(message_of: Callable[..., str]) -> None:
+    """As in emcee's files, where the chain is meant and the log-probabilities look like rows."""
+    save("x.npz", chain=np.zeros((50, 8, 3)), log_prob=np.ones((50, 8)), accepted=np.ones(8))
+    message = message_of(InputError, lambda: open_source("x.npz"))
+    assert "x.npz holds one array of rows, and one of more dimensions beside it" in message
+    assert "chain  (50, 8, 3)" in message
+    with open_source("x.npz:log_prob") as source:
+        assert source.n_rows == 50
+    save("y.npz", x=np.zeros((500, 8)), cube=np.ones((2, 2, 2)))
+    with open_source("y.npz") as source:
+        assert source.name == "y.npz:x"
+
+
 def test_several_candidates_are_listed(message_of: Callable[..., str]) -> None:
     save("x.npz", a=np.zeros((2, 2)), b=np.ones((3, 2), "f4"), label=np.array(["x", "y"]))
     message = message_of(InputError, lambda: open_source("x.npz"))
