@@ -12,6 +12,9 @@ Record = dict[str, Any]
 # The colours of Okabe and Ito, told apart by colour-blind eyes.
 COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 BASELINE_MARKERS: Final = {"svd": "x", "paper": "s", "pyrecombine": "^"}
+STAGES: Final = (
+    "frame", "moments", "reduction", "surplus matching", "final solve", "certificate",
+)  # fmt: skip
 MIB: Final = 2.0**20
 
 
@@ -57,6 +60,7 @@ def _draw_times(
         axis.plot(
             [r["d"] for r in line], [r["seconds"] for r in line], marker="o", markersize=4,
             color=colour, linestyle="-" if threads == most else (0, (4, 2)), linewidth=1.2,
+            markerfacecolor=colour if threads == most else "white",
         )  # fmt: skip
         if threads != most:
             continue
@@ -124,13 +128,15 @@ def _draw_stages(axis: Any, records: Sequence[Record]) -> None:
             largest[place] = record
     bars = [largest[place] for place in sorted(largest)]
     stages = list(dict.fromkeys(stage for record in bars for stage in record["stages"]))
+    # The same in every figure, and none of a line's.
+    colours = dict(zip([*STAGES, *(s for s in stages if s not in STAGES)], _pale(), strict=False))
     left = [0.0] * len(bars)
-    for i, stage in enumerate(stages):
+    for stage in stages:
         parts = [
             record["stages"].get(stage, 0.0) / sum(record["stages"].values()) for record in bars
         ]
         axis.barh(
-            range(len(bars)), parts, left=left, color=COLOURS[i % len(COLOURS)], label=stage,
+            range(len(bars)), parts, left=left, color=colours.get(stage, "#bbbbbb"), label=stage,
             height=0.65, edgecolor="white", linewidth=0.5,
         )  # fmt: skip
         left = [a + b for a, b in zip(left, parts, strict=True)]
@@ -147,6 +153,13 @@ def _draw_stages(axis: Any, records: Sequence[Record]) -> None:
     )  # fmt: skip
 
 
+def _pale() -> list[Any]:
+    """Return colours beside which those of the lines stand out."""
+    from matplotlib import colormaps
+
+    return [colormaps["Set3"](i) for i in range(12)]
+
+
 def _legend(figure: Any, records: Sequence[Record], colours: dict[Any, str]) -> None:
     from matplotlib.lines import Line2D
 
@@ -158,7 +171,11 @@ def _legend(figure: Any, records: Sequence[Record], colours: dict[Any, str]) -> 
     for count in threads:
         dashes: Any = "-" if count == threads[-1] else (0, (4, 2))
         word = "thread" if count == 1 else "threads"
-        handles.append(Line2D([], [], color="#444444", linestyle=dashes, label=f"{count} {word}"))
+        handles.append(
+            Line2D([], [], color="#444444", linestyle=dashes, marker="o", markersize=4,
+                   markerfacecolor="#444444" if count == threads[-1] else "white",
+                   label=f"{count} {word}")
+        )  # fmt: skip
     used = {name for r in records for name, other in r["baselines"].items() if "seconds" in other}
     handles += [
         Line2D([], [], color="#444444", linestyle=":", marker=BASELINE_MARKERS[name],

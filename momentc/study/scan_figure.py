@@ -1,6 +1,7 @@
 """The figure of a scan: error against d, or against the target, one panel a dimension or family."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -61,9 +62,10 @@ def draw_scan(
     orders = sorted({row["k"] for row in rows if row["k"]})
     colours = order_colours(orders)
     flat = list(axes.flat)
+    has_theory = False
     for axis, (name_of_panel, m, family) in zip(flat, panels, strict=False):
         mine = [row for row in rows if row["m"] == m]
-        _draw_panel(axis, mine, family, along, fraction, colours, widths)
+        has_theory |= _draw_panel(axis, mine, family, along, fraction, colours, widths)
         axis.set_title(name_of_panel, fontsize=10)
         axis.set_xlabel("objects d" if along == "d" else "objects kept")
         axis.set_ylabel("mean |error|")
@@ -75,7 +77,7 @@ def draw_scan(
     for axis in flat[: len(panels)]:
         _mark_floor(axis)
     labels = {f"{FIXED_ALONG[along]} = {at:,}": width for at, width in widths.items()}
-    _legend(figure, rows, orders, colours, labels)
+    _legend(figure, rows, orders, colours, labels, has_theory=has_theory)
     trials = max(row["trials"] for row in rows)
     worst = max((row["moment_error"] for row in rows if row["method"] == "momentc"), default=None)
     checked = "" if worst is None else f"; momentc's moments up to k agree to {worst:.0e}"
@@ -124,8 +126,14 @@ def _draw_panel(
     fraction: float | None,
     colours: dict[int, Any],
     widths: dict[int, float],
-) -> None:
-    """Draw a line for each method and order; where targets were given, for each d or target."""
+) -> bool:
+    """Draw a line for each method and order; where targets were given, for each d or target.
+
+    Returns
+    -------
+    bool
+        Whether the theory's slope stands beside one of them.
+    """
     fixed = FIXED_ALONG[along]
     lines: dict[tuple[str, int, int], list[Row]] = {}
     for row in rows:
@@ -133,28 +141,41 @@ def _draw_panel(
         if row["k"] or keeps_fraction(row, fraction):
             at = 0 if fraction is not None else row[fixed]
             lines.setdefault((row["method"], row["k"], at), []).append(row)
+    drawn = False
+    alike = Counter(_values(found, family, along) for found in lines.values())
     for (method, k, at), found in lines.items():
         line = sorted(found, key=lambda row: float(row[along]))
         x = [row[along] for row in line]
         y = [max(row["errors"][family]["mean_abs"], LEAST_DRAWN) for row in line]
         style = {"color": colours.get(k, "#000000"), **METHOD_STYLE[method]}
-        axis.plot(x, y, markersize=4, linewidth=widths.get(at, 1.2), **style)
+        # Of lines that are alike each shows as a rim around the next.
+        values = _values(found, family, along)
+        alike[values] -= 1
+        rim = 2.0 * alike[values]
+        axis.plot(x, y, markersize=4.0 + rim, linewidth=widths.get(at, 1.2) + rim, **style)
         has_theory = method == "momentc" and (fraction is not None or along == "target")
         if has_theory and len(x) > 1 and family not in NOT_SMOOTH:
-            _theory_line(axis, x, y, theory_exponent(line[0]["m"], k), colours[k])
+            drawn |= _theory_line(axis, x, y, theory_exponent(line[0]["m"], k), colours[k])
     axis.set(xscale="log", yscale="log")
     mark_sizes(axis, (row[along] for row in rows))
+    return drawn
 
 
-def _theory_line(axis: Any, x: list[float], y: list[float], exponent: float, colour: Any) -> None:
+def _values(line: Sequence[Row], family: str, along: str) -> tuple[tuple[float, float], ...]:
+    """Return what a line draws."""
+    return tuple(sorted((row[along], row["errors"][family]["mean_abs"]) for row in line))
+
+
+def _theory_line(axis: Any, x: list[float], y: list[float], exponent: float, colour: Any) -> bool:
     """Draw the theory's slope through the first point, as far as it stays above rounding."""
     if y[0] <= FLOOR:
-        return
+        return False
     last = min(x[-1], x[0] * (y[0] / FLOOR) ** (1.0 / exponent))
     axis.plot(
         [x[0], last], [y[0], y[0] * (last / x[0]) ** -exponent],
         color=colour, linestyle=(0, (5, 3)), linewidth=0.8, alpha=0.7,
     )  # fmt: skip
+    return True
 
 
 def _mark_floor(axis: Any) -> None:
@@ -182,13 +203,15 @@ def _one_scale(axes: Sequence[Any], *, together: bool) -> None:
 def _draw_exponents(axis: Any, rows: Sequence[Row], ms: Sequence[int]) -> None:
     """Fig. 2(e): fitted exponents against k, theory dashed."""
     colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
-    for place, m in enumerate(ms):
+    fitted = [m for m in ms if any(row["m"] == m for row in rows)]
+    for place, m in enumerate(fitted):
         colour = colours[place % len(colours)]
+        beside = 0.06 * (place - (len(fitted) - 1) / 2)  # so that bars do not lie on each other
         for method in dict.fromkeys(row["method"] for row in rows):
             line = [row for row in rows if row["m"] == m and row["method"] == method]
             if line:
                 axis.errorbar(
-                    [row["k"] for row in line], [row["exponent"] for row in line],
+                    [row["k"] + beside for row in line], [row["exponent"] for row in line],
                     yerr=[row["standard_error"] for row in line], capsize=2, markersize=4,
                     linewidth=1.0, **{**METHOD_STYLE[method], "color": colour},
                 )  # fmt: skip
@@ -205,7 +228,7 @@ def _draw_exponents(axis: Any, rows: Sequence[Row], ms: Sequence[int]) -> None:
 
 def _legend(
     figure: Any, rows: Sequence[Row], orders: list[int], colours: dict[int, Any],
-    widths: dict[str, float],
+    widths: dict[str, float], *, has_theory: bool,
 ) -> None:  # fmt: skip
     from matplotlib.lines import Line2D
 
@@ -219,10 +242,11 @@ def _legend(
         Line2D([], [], color="#444444", linewidth=width, label=label)
         for label, width in widths.items()
     ]
-    handles.append(
-        Line2D([], [], color="#444444", linestyle=(0, (5, 3)), linewidth=0.8,
-               label="slope (k+1)/m + 0.5")
-    )  # fmt: skip
+    if has_theory:
+        handles.append(
+            Line2D([], [], color="#444444", linestyle=(0, (5, 3)), linewidth=0.8,
+                   label="slope (k+1)/m + 0.5")
+        )  # fmt: skip
     figure.legend(
         handles=handles, loc="outside lower center", fontsize=8, frameon=False,
         ncols=min(len(handles), int(figure.get_figwidth() / 1.3)),
