@@ -47,6 +47,7 @@ Exit codes:
   6  the output was not written
   7  over the memory budget
   8  finished cells or parts that belong to another job
+  130 interrupted, 141 the reader of stdout has closed it, 143 terminated
 """
 
 # Widths come from the terminal; help that is only ever 80 columns wide wraps the examples.

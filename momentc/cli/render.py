@@ -23,6 +23,9 @@ __all__ = [
 
 Facts = list[tuple[str, str]]
 
+# Numbers of columns that are written out.
+MOST_LISTED = 12
+
 
 def compression_facts(outcome: "JobReport") -> Facts:
     """Return the summary of a finished compression."""
@@ -153,19 +156,31 @@ def info_facts(content: dict[str, Any]) -> Facts:
             f"{made_from['name']}, {made_from['dtype']}, "
             f"{made_from['fingerprint'] or 'fingerprint of the whole not known'}",
         ),
+        *((("weights", _weights_of(made_from)),) if made_from["weighted"] else ()),
         *_part_rows(content),
-        (
-            "objects",
-            reduced_to(content["n_points"], content["n_kept"]),
-        ),
-        ("columns", f"{content['n_columns']} ({len(content['columns'])} matched)"),
+        ("objects", reduced_to(content["n_points"], content["n_kept"])),
+        ("columns", _matched_columns(content)),
         ("total weight", f"{content['total_weight']:.17g}"),
         ("moments", moments_kept(content)),
+        ("request", f"k {content['k']}, target {content['target']}, effort {content['effort']}"),
         ("seed", str(content["seed"])),
         ("moment error", verdict(content)),
         ("checksum", f"{content['checksum']} ok"),
         *(("note", note) for note in content["notes"]),
     ]
+
+
+def _weights_of(made_from: dict[str, Any]) -> str:
+    return "of the input itself" if made_from["weights"] is None else str(made_from["weights"])
+
+
+def _matched_columns(content: dict[str, Any]) -> str:
+    """``6 (2, 3, 5 matched)``, ``6 (all matched)``."""
+    columns = content["columns"]
+    if sorted(columns) == list(range(content["n_columns"])):
+        return f"{content['n_columns']} (all matched)"
+    few = ", ".join(map(str, columns)) if len(columns) <= MOST_LISTED else str(len(columns))
+    return f"{content['n_columns']} ({few} matched)"
 
 
 def _part_rows(content: dict[str, Any]) -> Facts:
