@@ -101,7 +101,11 @@ class Batches:
             return
         self._waiting.append((rows, points, weights, index, n_batch))
         if sum(len(batch[0]) for batch in self._waiting) >= FIRST_ROWS:
-            self._opened()
+            try:
+                self._opened()
+            except BaseException:
+                self._waiting.pop()  # refused whole
+                raise
 
     def merge(self, other: "Batches") -> None:
         """Take in what another has taken in; its rows count on from the last one here.

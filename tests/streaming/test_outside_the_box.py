@@ -21,7 +21,7 @@ def test_rows_far_from_the_first_batch(factor: float) -> None:
 
 def test_powers_that_leave_float64_are_an_error() -> None:
     rng = np.random.default_rng(0)
-    compressor = MomentCompressor(12, 200).partial_fit(rng.normal(size=(2_000, 1)))
+    compressor = MomentCompressor(12, 200).partial_fit(rng.normal(size=(5_000, 1)))
     compressor.partial_fit(1e40 * rng.normal(size=(2_000, 1)))
     with pytest.raises(InputError, match="leave float64"):
         compressor.finalize()
@@ -29,10 +29,13 @@ def test_powers_that_leave_float64_are_an_error() -> None:
 
 def test_weights_without_their_digits_are_an_error() -> None:
     rng = np.random.default_rng(0)
+    rows = rng.normal(size=(5_000, 1))
+    compressor = MomentCompressor(2, 200)
     with pytest.raises(InputError, match="multiply all weights"):
-        MomentCompressor(2, 200).partial_fit(
-            rng.normal(size=(2_000, 1)), sample_weight=np.full(2_000, 1e-310)
-        )
+        compressor.partial_fit(rows, sample_weight=np.full(5_000, 1e-310))
+    # A batch that is refused is refused whole.
+    result = compressor.partial_fit(rows).finalize().result_
+    assert (result.n_points, result.moments.mass) == (5_000, 5_000.0)
 
 
 @pytest.mark.parametrize("size", [1e-9, 1e-3, 1.0, 1e9])
