@@ -135,6 +135,8 @@ class Batches:
 
         Raises
         ------
+        UsageError
+            Nothing has been taken in.
         RequestError, VerificationError
         """
         return self._opened().compress()
@@ -143,6 +145,8 @@ class Batches:
         """Let the rows that wait pass, and all that follow; some of these are known, perhaps."""
         if self._accumulation is None:
             known = [] if following is None else [following.left()]
+            if not self._waiting and not known:
+                raise UsageError("finalize() comes after partial_fit(): no row has been taken in")
             points, weights = (
                 np.concatenate(parts)
                 for parts in zip(*(batch[1:3] for batch in self._waiting), *known, strict=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from momentc import MomentCompressor, verify_moments
-from momentc.errors import InputError
+from momentc.errors import InputError, UsageError
 
 
 @pytest.mark.parametrize("factor", [3.0, 1e2, 1e5])
@@ -33,6 +33,8 @@ def test_weights_without_their_digits_are_an_error() -> None:
     compressor = MomentCompressor(2, 200)
     with pytest.raises(InputError, match="multiply all weights"):
         compressor.partial_fit(rows, sample_weight=np.full(5_000, 1e-310))
+    with pytest.raises(UsageError, match="no row has been taken in"):
+        compressor.finalize()
     # A batch that is refused is refused whole.
     result = compressor.partial_fit(rows).finalize().result_
     assert (result.n_points, result.moments.mass) == (5_000, 5_000.0)
