@@ -173,12 +173,18 @@ class MomentCompressor:
         """
         _refuse_y(y)
         array = _as_array(X, "X")
-        with ArraySource(array, _as_weights(sample_weight)) as source:
-            loaded = load_points(source)
-            rows = source.take(loaded.index)
+        weights = _as_weights(sample_weight)
+        if array.ndim in {1, 2} and _counts_for_nothing(array, weights):
+            empty = array[:0].reshape(0, 1 if array.ndim == 1 else array.shape[1])
+            rows, points, heavy, index = empty, empty.astype(float), np.empty(0), np.empty(0, int)
+        else:
+            with ArraySource(array, weights) as source:
+                loaded = load_points(source)
+                rows = source.take(loaded.index)
+            points, heavy, index = loaded.points, loaded.weights, loaded.index
         if self._batches is None:
             self._batches = Batches(self._options(), rows.shape[1], rows.dtype)
-        self._batches.add(rows, loaded.points, loaded.weights, loaded.index, len(array))
+        self._batches.add(rows, points, heavy, index, len(array))
         return self
 
     def merge(self, other: "MomentCompressor") -> Self:
@@ -305,6 +311,13 @@ def verify_moments(
             yield loaded.points[rows], loaded.weights[rows]
 
     return compare_moments(blocks, other.points, other.weights, int(order), tolerance)
+
+
+def _counts_for_nothing(array: NDArray[Any], weights: NDArray[Any] | None) -> bool:
+    """Whether a batch has no row, or only rows of weight 0: they are counted, and no more."""
+    if len(array) == 0:
+        return weights is None or weights.shape == (0,)
+    return weights is not None and weights.shape == (len(array),) and not np.any(weights)
 
 
 def _refuse_y(y: object) -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from momentc.compression import Compression
 from momentc.effort import working_order
 from momentc.engine.threads import thread_map
-from momentc.errors import PartsError, UsageError
+from momentc.errors import InputError, PartsError, UsageError
+from momentc.moments.accumulate import OVERFLOW
 from momentc.moments.change_frame import change_frame
 from momentc.moments.frame import with_every_column
 from momentc.moments.frame_fit import fit_frame
@@ -34,6 +35,10 @@ BUDGET: Final = 256 * 2**20
 # Rows that wait until frame and cells are found on them: of a few rows there are few cells, and
 # each leaves only so many points.
 FIRST_ROWS: Final = 4096
+
+# Powers of two that the polynomials of a row may reach: what is left to 1024 is for sums and
+# weights.
+MOST_POWER: Final = 900.0
 
 Batch = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], int]
 """The arguments of :meth:`Batches.add`."""
@@ -145,7 +150,7 @@ class Batches:
         """Let the rows that wait pass, and all that follow; some of these are known, perhaps."""
         if self._accumulation is None:
             known = [] if following is None else [following.left()]
-            if not self._waiting and not known:
+            if not known and not any(len(batch[0]) for batch in self._waiting):
                 raise UsageError("finalize() comes after partial_fit(): no row has been taken in")
             points, weights = (
                 np.concatenate(parts)
@@ -217,6 +222,8 @@ class Accumulation:
         n_batch: int,
     ) -> None:
         """Let a batch pass, as :meth:`Batches.add` has it."""
+        if len(rows):
+            self._require_reach(points)
         raw = rows_as_bytes(rows)
         with thread_map(self.options.threads) as map_function:
             self.stream.add(points, weights, index + self.n_seen, raw, map_function)
@@ -244,6 +251,21 @@ class Accumulation:
                 theirs.extent.in_units(exponent), map_function,
             )  # fmt: skip
         self.n_seen += other.n_seen
+
+    def _require_reach(self, points: NDArray[np.float64]) -> None:
+        """Refuse rows so far outside that their powers would leave float64, with all that has come.
+
+        Raises
+        ------
+        InputError
+        """
+        setting = self.stream.setting
+        frame = setting.frame
+        with np.errstate(over="ignore"):
+            far = np.maximum(points.max(axis=0) - frame.center, frame.center - points.min(axis=0))
+            reach = float((far / frame.scale).max())
+        if reach > 1.0 and setting.compared * (np.log2(reach) + 1.0) > MOST_POWER:
+            raise InputError(OVERFLOW)
 
     def left(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the points that are left of all rows, (n, m), and their weights."""

@@ -414,6 +414,7 @@ def _notes(frame: Frame, n_points: int, n_rows: int, target: int, copied: bool) 
         worst = max(each.residual for each in frame.dependent)
         notes.append(
             f"columns that are affine combinations of others drop out of the moments: {listed} "
-            f"(largest residual {worst:.1e} in the frame)"
+            f"(largest residual {worst:.1e} in the frame); the errors are bounds that hold for "
+            "them too"
         )
     return tuple(notes)

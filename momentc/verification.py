@@ -71,6 +71,7 @@ def compare_moments(
     k: int,
     tolerance: float,
     *,
+    whole: Callable[[], WeightedBlocks] | None = None,
     progress: ProgressCallback | None = None,
 ) -> MomentComparison:
     """Compare a weighted set with an original that is read in blocks.
@@ -88,6 +89,10 @@ def compare_moments(
         >= 0.
     k : int
     tolerance : float
+    whole : callable, optional
+        As ``original``: the rows in whose frame is measured, where the original is a part of them.
+        In the frame of its own rows a narrow part would be judged by a power of its share.
+        Default: the original.
     progress : callable, optional
         Called with (stage, rows done, rows in all); the rows in all are 0 while not known.
 
@@ -98,15 +103,16 @@ def compare_moments(
     RequestError
         If there are too many moments up to order k to work with.
     """
+    every = original if whole is None else whole
     fit = FrameFit(k)
-    for block, block_weights in original():
+    for block, block_weights in every():
         fit.add_extent(block, block_weights)
         _tell(progress, "extent", fit.n_rows, 0)
     n_rows = fit.n_rows
     fit.close_extent()
     for stage in fit.passes():
         done = 0
-        for block, _ in original():
+        for block, _ in every():
             stage(block)
             done += len(block)
             _tell(progress, "affine rank", done, n_rows)
@@ -142,7 +148,7 @@ def compare_moments(
         n_moments=n_moments(frame.rank, k),
         error=error,
         relative_error=relative_error_by_order(total, other, frame),
-        n_points=(n_rows, len(points)),
+        n_points=(done, len(points)),
         total_weight=(total.mass, other.mass),
         tolerance=tolerance,
     )

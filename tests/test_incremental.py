@@ -277,6 +277,27 @@ def test_a_small_first_batch(first: int, merged: bool) -> None:
     assert len(compressor.compressed_) == 60
 
 
+def test_batches_in_which_nothing_counts() -> None:
+    """Burn-in of weight 0, or an empty last chunk: their rows are numbered, and no more."""
+    rows = rng(32).normal(size=(6000, 2))
+    mass = np.ones(6000)
+    mass[:500] = mass[3000:3100] = 0.0
+    compressor = MomentCompressor(k=3, target=60, effort="low", threads=1)
+    for first, last in (
+        (0, 200),
+        (200, 500),
+        (500, 3000),
+        (3000, 3100),
+        (3100, 3100),
+        (3100, 6000),
+    ):
+        compressor.partial_fit(rows[first:last], sample_weight=mass[first:last])
+    require(compressor.finalize().compressed_, rows, mass)
+    nothing = MomentCompressor(k=3, target=60).partial_fit(rows[:9], sample_weight=np.zeros(9))
+    with pytest.raises(UsageError, match="no row has been taken in"):
+        nothing.finalize()
+
+
 def test_merge_with_what_is_none() -> None:
     compressor = taken_in([rng(31).normal(size=(500, 2))])
     with pytest.raises(UsageError, match="its own rows would count twice"):

@@ -6,6 +6,7 @@ has to be in the environment before numpy, numba and faiss load.
 
 import logging
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -38,6 +39,9 @@ def _leave(status: int) -> NoReturn:
     Nothing is lost. Files are closed (and on the disk) before a command returns, the command has
     flushed its streams and told a broken pipe from a full disk; this flush is for stderr's sake.
     """
+    # What is said and written stands: a signal now would only change the exit code.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from momentc.errors import InputError, UsageError
 from momentc.files.jobs import CompressJob, MergeJob
+from momentc.io.location import parse_location
 
 __all__ = [
     "STDOUT",
@@ -109,18 +110,34 @@ def expand_inputs(locations: Sequence[str]) -> list[str]:
     """
     found = []
     for location in locations:
-        if not glob.has_magic(location) or Path(location).exists():
+        if not glob.has_magic(location) or _is_literal(location):
             found.append(location)
             continue
-        # Not Path.glob: the pattern may begin anywhere, and its spelling is the user's.
-        matches = sorted(glob.glob(location))  # noqa: PTH207
-        if not matches:
-            pattern, colon, dataset = location.rpartition(":")
-            matches = [
-                match + colon + dataset
-                for match in (sorted(glob.glob(pattern)) if colon else [])  # noqa: PTH207
-            ]
+        matches = _matches(location)
         if not matches:
             raise InputError(f"{location}: no file matches this pattern")
         found += matches
     return found
+
+
+def _is_literal(location: str) -> bool:
+    """Whether there is a file of this very name, as ``a[1].npz`` or ``a[1].npz:x`` may be."""
+    try:
+        parse_location(location)
+    except (InputError, UsageError):
+        return Path(location).exists()
+    return True
+
+
+def _matches(location: str) -> list[str]:
+    """Return the files that match, in the order of their names, each with the dataset that follows.
+
+    As for names: what matches from the rightmost colon on is the dataset.
+    """
+    cut = len(location)
+    while cut > 0:
+        # Not Path.glob: the pattern may begin anywhere, and its spelling is the user's.
+        if matches := sorted(glob.glob(location[:cut])):  # noqa: PTH207
+            return [match + location[cut:] for match in matches]
+        cut = location.rfind(":", 0, cut)
+    return []

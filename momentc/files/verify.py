@@ -1,7 +1,8 @@
 """Compare the moments of a compressed file with those of its original, both read anew."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,9 @@ def verify_files(
         stretches = _stretches(metadata, source)
         read = _read_columns(columns, metadata) if choice.nan == "drop" else columns
 
-        def blocks() -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        def blocks(
+            stretches: Sequence[tuple[int, int]] = stretches,
+        ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
             for start, stop in stretches:
                 for block in float64_blocks(
                     source, read, nan=choice.nan, allow_lossy=choice.allow_lossy,
@@ -78,6 +81,8 @@ def verify_files(
             compressed.weights,
             order,
             job.tolerance,
+            # As the parts of a job are made: in the frame that they share.
+            whole=partial(blocks, [(0, source.n_rows)]),
             progress=progress,
         )
         watch.lap("moments")

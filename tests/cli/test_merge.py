@@ -351,6 +351,21 @@ def test_a_target_far_above_the_rows_takes_no_memory(
     assert json.loads(outcome.stdout)["n_kept"] == 240
 
 
+def test_a_narrow_part_of_wide_rows(invoke: Invoke, tmp_path: Path) -> None:
+    """Its error is that in the frame of all rows, for compress, merge and verify-moments alike."""
+    random = np.random.default_rng(1)
+    rows = np.concatenate(
+        [np.sort(random.normal(size=20_000)), 1e9 + 1e6 * random.normal(size=10_000)]
+    )
+    np.save(tmp_path / "x.npy", rows)
+    for number in (1, 3):
+        shard = ("--shard", f"{number}/3", "-o", f"p{number}.npz")
+        assert invoke("compress", "x.npy", "-k", "3", "-n", "100", *shard, "-q").code == 0
+        assert invoke("verify-moments", "x.npy", f"p{number}.npz", "-q").code == 0
+    merged(invoke, "p1.npz", "p3.npz", "--allow-missing", "-o", "most.npz")
+    assert invoke("verify-moments", "x.npy", "most.npz", "-q").code == 0
+
+
 def test_an_array_is_no_part(invoke: Invoke, sharded: Sharded) -> None:
     sharded(2)
     said = merged(invoke, "x.npy", "-o", "all.h5", code=3)

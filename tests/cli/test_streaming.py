@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -370,6 +371,24 @@ def test_a_pattern_with_a_dataset(invoke: Invoke, tmp_path: Path) -> None:
     outcome = invoke("compress", "run-*.h5:/x", "-k", "2", "-n", "40", "-o", "all.npz", "-q")
     assert outcome.code == 0, outcome.stderr
     require(tmp_path / "all.npz", rows, 2, 40)
+
+
+def test_a_name_that_looks_like_a_pattern_is_a_name(invoke: Invoke, tmp_path: Path) -> None:
+    """Whatever else would match it."""
+    random = np.random.default_rng(9)
+    rows = random.normal(size=(400, 3))
+    np.savez(tmp_path / "a1.npz", a=random.normal(size=(300, 2)))
+    np.savez(tmp_path / "a[1].npz", a=rows)
+    for name in ("a[1].npz:a", "a[1].npz"):
+        outcome = invoke("compress", name, "-k", "2", "-n", "40", "-o", "out.npz", "-q", "-f")
+        assert outcome.code == 0, outcome.stderr
+        require(tmp_path / "out.npz", rows, 2, 40)
+    with h5py.File(tmp_path / "r1.h5", "w") as file:
+        file["g:x"] = rows
+        file["g"] = rows[:, :2]
+    outcome = invoke("compress", "r?.h5:/g:x", "-k", "2", "-n", "40", "-o", "o.npz", "-q")
+    assert outcome.code == 0, outcome.stderr
+    require(tmp_path / "o.npz", rows, 2, 40)
 
 
 # verify-moments of several originals
