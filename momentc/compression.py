@@ -84,6 +84,11 @@ class Compression:
         """Largest of the errors up to order k; NaN if one of them is NaN."""
         return worst_error(self.error, self.k)
 
+    @property
+    def are_bounds(self) -> bool:
+        """Whether the errors are bounds, which hold for columns that dropped out too."""
+        return bool(self.frame.dependent)
+
     def holds(self, error: Sequence[float]) -> bool:
         """Tell whether errors by order, measured anywhere, are within the tolerance up to k."""
         return worst_error(error, self.k) <= self.tolerance

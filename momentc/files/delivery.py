@@ -129,9 +129,10 @@ def deliver(
         # A NaN is worse than any number, and no number compares with it.
         orders = range(len(error[: compression.k + 1]))
         worst = max(orders, key=lambda i: np.nan_to_num(error[i], nan=np.inf))
+        bound = " (a bound, as columns depend on others)" if compression.are_bounds else ""
         raise VerificationError(
-            f"{name}: the moments of order {worst} are off by {error[worst]:.1e}, more than the "
-            f"tolerance {compression.tolerance:.1e}; ask for a smaller k, a larger target or a "
+            f"{name}: the moments of order {worst} are off by {error[worst]:.1e}{bound}, more than "
+            f"the tolerance {compression.tolerance:.1e}; ask for a smaller k, a larger target or a "
             "larger --tol, or have the file written all the same with --keep-going"
         )
 

@@ -306,3 +306,15 @@ def test_a_result_can_be_compressed_again(invoke: Invoke, data: Path, tmp_path: 
     outcome = invoke("verify-moments", "data.h5:/x", "b.npz")
     assert outcome.code == 0, outcome.stderr
     assert "made from another array" in outcome.text
+
+
+def test_a_bound_is_called_one(invoke: Invoke, tmp_path: Path) -> None:
+    """Of one-hot columns the last is one less the others: its powers take their rounding along."""
+    kinds = np.random.default_rng(1).integers(0, 5, 3000)
+    np.save(tmp_path / "x.npy", np.column_stack([np.eye(5)[kinds], np.arange(3000.0)]))
+    outcome = invoke("compress", "x.npy", "-k", "3", "-n", "100", "-q", "--tol", "1e-17")
+    assert outcome.code == 5
+    assert "(a bound, as columns depend on others), more than the tolerance" in outcome.stderr
+    plain = invoke("compress", "x.npy", "-k", "3", "-n", "100", "--json")
+    assert plain.code == 0, plain.stderr
+    assert any("errors are bounds" in note for note in json.loads(plain.stdout)["notes"])
