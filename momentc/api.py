@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from momentc.errors import InputError, UsageError, VerificationError
-from momentc.incremental import Batches
+from momentc.incremental import Batch, Batches
 from momentc.io import ArraySource, load_points
 from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
 from momentc.pipeline import Compression, compress_points
@@ -176,15 +176,16 @@ class MomentCompressor:
         weights = _as_weights(sample_weight)
         if array.ndim in {1, 2} and _counts_for_nothing(array, weights):
             empty = array[:0].reshape(0, 1 if array.ndim == 1 else array.shape[1])
-            rows, points, heavy, index = empty, empty.astype(float), np.empty(0), np.empty(0, int)
+            none = np.empty(0, np.int64)
+            batch = Batch(empty, empty.astype(np.float64), np.empty(0), none, len(array))
         else:
             with ArraySource(array, weights) as source:
                 loaded = load_points(source)
                 rows = source.take(loaded.index)
-            points, heavy, index = loaded.points, loaded.weights, loaded.index
+            batch = Batch(rows, loaded.points, loaded.weights, loaded.index, len(array))
         if self._batches is None:
-            self._batches = Batches(self._options(), rows.shape[1], rows.dtype)
-        self._batches.add(rows, points, heavy, index, len(array))
+            self._batches = Batches(self._options(), batch.rows.shape[1], batch.rows.dtype)
+        self._batches.add(batch)
         return self
 
     def merge(self, other: "MomentCompressor") -> Self:

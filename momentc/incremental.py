@@ -5,6 +5,7 @@ are not, the moments stay exact and only the groups are worse. All columns are k
 they depend on each other: what comes may not.
 """
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +28,7 @@ from momentc.streaming.shape import StreamShape
 from momentc.streaming.stream import fit_setting
 from momentc.weighted import WeightedSet, bytes_as_rows, rows_as_bytes
 
-__all__ = ["Accumulation", "Batches"]
+__all__ = ["Accumulation", "Batch", "Batches"]
 
 # Bytes for the cells: buffers beyond it gain nothing that is worth the memory of a notebook.
 BUDGET: Final = 256 * 2**20
@@ -40,8 +41,33 @@ FIRST_ROWS: Final = 4096
 # weights.
 MOST_POWER: Final = 900.0
 
-Batch = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], int]
-"""The arguments of :meth:`Batches.add`."""
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows that come together.
+
+    Parameters
+    ----------
+    rows : (n, m) ndarray
+        The rows that count, as they came.
+    points : (n, m) float64 ndarray
+    weights : (n,) float64 ndarray
+        > 0.
+    index : (n,) int64 ndarray
+        Their numbers in the batch.
+    n_rows : int
+        Rows of the batch, those that do not count included.
+    """
+
+    rows: NDArray[Any]
+    points: NDArray[np.float64]
+    weights: NDArray[np.float64]
+    index: NDArray[np.int64]
+    n_rows: int
+
+    def __len__(self) -> int:
+        """Return the number of rows that count."""
+        return len(self.rows)
 
 
 class Batches:
@@ -69,43 +95,25 @@ class Batches:
         self._waiting: list[Batch] = []
         self._accumulation: Accumulation | None = None
 
-    def add(
-        self,
-        rows: NDArray[Any],
-        points: NDArray[np.float64],
-        weights: NDArray[np.float64],
-        index: NDArray[np.int64],
-        n_batch: int,
-    ) -> None:
+    def add(self, batch: Batch) -> None:
         """Take in a batch.
-
-        Parameters
-        ----------
-        rows : (n, m) ndarray
-            The rows that count, as they came.
-        points : (n, m) float64 ndarray
-        weights : (n,) float64 ndarray
-            > 0.
-        index : (n,) int64 ndarray
-            Their numbers in the batch.
-        n_batch : int
-            Rows of the batch, those that do not count included.
 
         Raises
         ------
         UsageError
             Another number of columns, or another type, than the first batch had.
         """
+        rows = batch.rows
         if rows.shape[1] != self.n_columns or rows.dtype != self.dtype:
             raise UsageError(
                 f"this batch has {rows.shape[1]} columns of {rows.dtype}, the first one had "
                 f"{self.n_columns} of {self.dtype}"
             )
         if self._accumulation is not None:
-            self._accumulation.add(rows, points, weights, index, n_batch)
+            self._accumulation.add(batch)
             return
-        self._waiting.append((rows, points, weights, index, n_batch))
-        if sum(len(batch[0]) for batch in self._waiting) >= FIRST_ROWS:
+        self._waiting.append(batch)
+        if sum(map(len, self._waiting)) >= FIRST_ROWS:
             try:
                 self._opened()
             except BaseException:
@@ -131,7 +139,7 @@ class Batches:
             )
         if other._accumulation is None:
             for batch in other._waiting:
-                self.add(*batch)
+                self.add(batch)
         else:
             self._opened(other._accumulation).merge(other._accumulation)
 
@@ -149,16 +157,14 @@ class Batches:
     def _opened(self, following: "Accumulation | None" = None) -> "Accumulation":
         """Let the rows that wait pass, and all that follow; some of these are known, perhaps."""
         if self._accumulation is None:
-            known = [] if following is None else [following.left()]
-            if not known and not any(len(batch[0]) for batch in self._waiting):
+            known = [(batch.points, batch.weights) for batch in self._waiting]
+            known += [] if following is None else [following.left()]
+            if not any(len(points) for points, _ in known):
                 raise UsageError("finalize() comes after partial_fit(): no row has been taken in")
-            points, weights = (
-                np.concatenate(parts)
-                for parts in zip(*(batch[1:3] for batch in self._waiting), *known, strict=True)
-            )
+            points, weights = map(np.concatenate, zip(*known, strict=True))
             accumulation = Accumulation(self.options, points, weights, self.dtype)
             for batch in self._waiting:
-                accumulation.add(*batch)
+                accumulation.add(batch)
             # Only now: what an error leaves behind still waits.
             self._accumulation, self._waiting = accumulation, []
         return self._accumulation
@@ -213,21 +219,15 @@ class Accumulation:
         self.shape = StreamShape(setting, sizes, n_raw)
         self.stream = self.shape.stream()
 
-    def add(
-        self,
-        rows: NDArray[Any],
-        points: NDArray[np.float64],
-        weights: NDArray[np.float64],
-        index: NDArray[np.int64],
-        n_batch: int,
-    ) -> None:
-        """Let a batch pass, as :meth:`Batches.add` has it."""
-        if len(rows):
-            self._require_reach(points)
-        raw = rows_as_bytes(rows)
+    def add(self, batch: Batch) -> None:
+        """Let a batch pass."""
+        if len(batch):
+            self._require_reach(batch.points)
+        raw = rows_as_bytes(batch.rows)
+        index = batch.index + self.n_seen
         with thread_map(self.options.threads) as map_function:
-            self.stream.add(points, weights, index + self.n_seen, raw, map_function)
-        self.n_seen += n_batch
+            self.stream.add(batch.points, batch.weights, index, raw, map_function)
+        self.n_seen += batch.n_rows
 
     def merge(self, other: "Accumulation") -> None:
         """Take in another one of the same request and columns.

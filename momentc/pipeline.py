@@ -411,10 +411,9 @@ def _notes(frame: Frame, n_points: int, n_rows: int, target: int, copied: bool) 
         notes.append(f"constant columns drop out of the moments: {listed}")
     if frame.dependent:
         listed = ", ".join(str(each.column) for each in frame.dependent)
-        worst = max(each.residual for each in frame.dependent)
         notes.append(
             f"columns that are affine combinations of others drop out of the moments: {listed} "
-            f"(largest residual {worst:.1e} in the frame); the errors are bounds that hold for "
-            "them too"
+            f"(largest residual {frame.residual:.1e} in the frame); the errors are bounds that "
+            "hold for them too"
         )
     return tuple(notes)

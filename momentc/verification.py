@@ -139,9 +139,7 @@ def compare_moments(
     # What the points have in columns that dropped out may be anything.
     misses = fit.misses(points)
     if frame.dependent or misses > 0.0:
-        residual = max((each.residual for each in frame.dependent), default=0.0)
-        growth = max((each.growth for each in frame.dependent), default=1.0)
-        error = with_dependent(error, growth, residual + misses)
+        error = with_dependent(error, frame.growth, frame.residual + misses)
     return MomentComparison(
         k=k,
         rank=frame.rank,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from momentc.errors import InputError, UsageError
 from momentc.files.jobs import InputChoice
-from momentc.files.names import STDOUT
+from momentc.files.names import STDOUT, is_file_name
 from momentc.io.location import parse_location, printable
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def require_result(location: str, expected: str) -> None:
     from momentc.io.source import open_source
 
     path = parse_location(location).path
-    if path is None or (path.exists() and not path.is_file() and not path.is_dir()):
+    if path is None or not is_file_name(str(path)):
         raise InputError(
             f"{printable(location)} is a pipe, which can be read only once; expected a file: "
             f"{expected}"

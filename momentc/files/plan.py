@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentc.effort import surplus_bytes, working_order
-from momentc.errors import MemoryBudgetError, OutputError, RequestError, UsageError
+from momentc.errors import MemoryBudgetError, RequestError, UsageError
 from momentc.files.jobs import CompressJob
 from momentc.files.names import STDOUT, is_file_name, output_of, report_of
 from momentc.files.parts import shard_rows
@@ -220,18 +220,15 @@ class CompressPlan:
         OutputError
             There is no such folder.
         """
+        from momentc.io.atomic import require_folder
         from momentc.io.result_file import output_format
 
         if self.output == STDOUT:
             return
         output_format(self.output)
-        folder = Path(self.output).parent
         # A shard makes the folder that it was told to write to.
-        if not folder.exists() and self.rows == (0, self.n_rows):
-            raise OutputError(
-                f"{printable(self.output)} cannot be written: there is no folder "
-                f"{printable(str(folder))}. Make it first"
-            )
+        if self.rows == (0, self.n_rows):
+            require_folder(Path(self.output).parent, printable(self.output))
 
     def check_memory(self) -> None:
         """Refuse to start what will not fit.

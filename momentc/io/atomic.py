@@ -27,6 +27,7 @@ __all__ = [
     "make_folder",
     "output_lock",
     "probe_output",
+    "require_folder",
     "sync_folder",
     "write_bytes_atomic",
     "write_text_atomic",
@@ -143,10 +144,7 @@ def _checked_target(path: str | Path, *, force: bool, inputs: Sequence[Path]) ->
         if status is not None and (stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode)):
             return None
         target = Path(os.path.realpath(path))
-        has_folder = target.parent.exists()
-    if not has_folder:
-        folder = printable(str(target.parent))
-        raise OutputError(f"{shown} cannot be written: there is no folder {folder}. Make it first")
+        require_folder(target.parent, shown)
     if status is not None:
         if stat.S_ISDIR(status.st_mode):
             raise OutputError(f"{shown} is a folder, expected a file name")
@@ -161,6 +159,19 @@ def _checked_target(path: str | Path, *, force: bool, inputs: Sequence[Path]) ->
                     )
     _refuse_existing(target, shown, force=force)
     return target
+
+
+def require_folder(folder: Path, shown: str) -> None:
+    """Refuse an output whose folder is missing.
+
+    Raises
+    ------
+    OutputError
+    """
+    if not folder.exists():
+        raise OutputError(
+            f"{shown} cannot be written: there is no folder {printable(str(folder))}. Make it first"
+        )
 
 
 def _refuse_existing(target: Path, shown: str, *, force: bool) -> None:

@@ -66,11 +66,7 @@ def error_by_order(
     )
     if frame is None or not frame.dependent:
         return of_kept
-    return with_dependent(
-        of_kept,
-        max(each.growth for each in frame.dependent),
-        2.0 * max(each.residual for each in frame.dependent),
-    )
+    return with_dependent(of_kept, frame.growth, 2.0 * frame.residual)
 
 
 def with_dependent(error: Sequence[float], growth: float, misses: float) -> tuple[float, ...]:

@@ -74,6 +74,16 @@ class Frame:
         """Affine rank of the points, the number of columns that are kept."""
         return len(self.columns)
 
+    @property
+    def growth(self) -> float:
+        """Largest 1-norm of the coefficients of a dependent column; 1 where there is none."""
+        return max((each.growth for each in self.dependent), default=1.0)
+
+    @property
+    def residual(self) -> float:
+        """Largest miss of a dependent column; 0 where there is none."""
+        return max((each.residual for each in self.dependent), default=0.0)
+
     def apply(
         self, points: NDArray[np.float64], map_function: MapFunction = map
     ) -> NDArray[np.float64]:
