@@ -7,6 +7,7 @@ instructions, and take a tenth of the first run. No reordering of sums ("fastmat
 gives the same bytes.
 """
 
+import gc
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from numba.core import event
 
 from momentc.compiled_code import discard_outdated_code
 
-__all__ = ["Announcement", "kernel"]
+__all__ = ["Announcement", "CollectorPause", "kernel"]
 
 _compile = nb.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -47,4 +48,30 @@ class Announcement(event.Listener):
         """Nothing is to be said at the end."""
 
 
+class CollectorPause(event.Listener):
+    """Keeps Python's garbage collector from running while a kernel is compiled.
+
+    It would go through some millions of objects again and again, find next to nothing, and take a
+    tenth of the time. (numba compiles one kernel at a time, whatever the number of threads.)
+    """
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._was_on = False
+
+    def on_start(self, event: Any) -> None:
+        """Pause it, unless this is a kernel within a kernel."""
+        if self._depth == 0:
+            self._was_on = gc.isenabled()
+            gc.disable()
+        self._depth += 1
+
+    def on_end(self, event: Any) -> None:
+        """Let it go on, if it was on before."""
+        self._depth -= 1
+        if self._depth == 0 and self._was_on:
+            gc.enable()
+
+
 event.register("numba:compile", Announcement())
+event.register("numba:compile", CollectorPause())

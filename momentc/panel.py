@@ -44,8 +44,8 @@ __all__ = [
 FAMILIES: Final = ("sigmoid", "rational", "bumps", "cosines", "relu", "steps")
 DEFAULT_FAMILIES: Final = ("sigmoid", "rational", "bumps", "cosines", "relu")
 
-Purpose = Literal["select", "report"]
-_STREAM: Final[dict[Purpose, int]] = {"select": 1, "report": 2}
+Purpose = Literal["select", "order", "report"]
+_STREAM: Final[dict[Purpose, int]] = {"select": 1, "report": 2, "order": 3}
 
 # Functions of a family. Their rms error scatters by about 1 / sqrt(2 x 32), an eighth.
 PER_FAMILY: Final = 32
@@ -204,7 +204,8 @@ def draw_panel(
         >= 0: a row is chosen with a probability in proportion to its weight.
     seed : int
         >= 0. Same seed, purpose and points: the same functions.
-    purpose : {'select', 'report'}
+    purpose : {'select', 'order', 'report'}
+        What chooses weights, what chooses k, and what errors are reported by share no function.
     families : sequence of str
         Of :data:`FAMILIES`.
     per_family : int

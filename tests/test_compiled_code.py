@@ -1,6 +1,7 @@
 """Compiled code is used only with the sources that it was compiled from."""
 
 import ast
+import gc
 import logging
 import os
 import shutil
@@ -145,6 +146,25 @@ def test_a_caller_follows_the_change_of_what_it_calls(tmp_path: Path) -> None:
     assert run(1) == "1 0"
     assert run(1) == "1 1", "the kept code is used"
     assert run(2) == "2 0"
+
+
+def test_the_collector_rests_while_a_kernel_is_compiled() -> None:
+    def compiling() -> Any:
+        return event.trigger_event("numba:compile", data={"dispatcher": fill_products})
+
+    assert gc.isenabled()
+    with compiling():
+        with compiling():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with compiling():
+            pass
+        assert not gc.isenabled(), "whoever switched it off wants it off"
+    finally:
+        gc.enable()
 
 
 def test_compiling_is_announced_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -24,7 +24,7 @@ How long does a compression take, how much memory, and how do both grow?
 
 Uniform points in [-1, 1]^m, as in Fig. 6 of the paper. Each cell runs in a process of its own:
 a warm-up, then some timed runs. Every result that was timed is checked against the input's
-moments; exit code 5 if one is wrong. Leave the machine alone meanwhile.
+moments; exit code 5 if one of momentc is wrong. Leave the machine alone meanwhile.
 """
 
 MINIMAL = "min"
@@ -141,6 +141,6 @@ def bench(
     console.result(content, bench_facts(content, outcome.output, plot), *bench_tables(content))
     if not outcome.ok:
         raise VerificationError(
-            f"some timed results do not have the moments of their input within {tolerance:.1e}; "
-            "the table says which"
+            "some timed results of momentc do not have the moments of their input within "
+            f"{tolerance:.1e}; the table says which"
         )

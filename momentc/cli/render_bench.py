@@ -22,11 +22,17 @@ def bench_facts(
     if wrong:
         verdict = f"{wrong} of {len(cells)} cells: FAILED"
     else:
-        verdict = f"every timed result, moment error at most {format_error(max(errors))}: ok"
+        verdict = (
+            f"every timed result of momentc, moment error at most {format_error(max(errors))}: ok"
+        )
     facts = [
         ("cells", number),
         ("runs", f"{content['repeats']} of each, after a warm-up, effort {content['effort']}"),
         ("verified", verdict),
+    ]
+    facts += [
+        (name, f"{number} of its results FAILED the verification: that time counts for nothing")
+        for name, number in content["wrong_baselines"].items()
     ]
     if output not in {None, "-"}:
         facts.append(("output", str(output)))

@@ -75,7 +75,7 @@ def _advice(content: dict[str, Any]) -> str:
             f"{format_error(best['rms'])}. Scan a larger --target"
         )
     # One trial may be one of the luckier ones, several times better than the mean.
-    once = max(row["trials"] for row in content["rows"]) == 1
+    once = best["trials"] == 1
     return (
         f"--k {best['k']} --target {best['target']} is the cheapest setting seen with an rms error "
         f"<= {bound} in every family ({format_error(best['rms'])}; the worst single function "
@@ -112,7 +112,9 @@ def _exponents(found: Sequence[dict[str, Any]]) -> Table | None:
 
     Beside the theory, where there is one.
     """
-    known = [row for row in found if row["theory"]]
+    known = [row for row in found if row["theory"]] or [
+        row for row in found if row["k"] and row["target"] is None
+    ]
     names = list(dict.fromkeys(row["family"] for row in known))
     if not names:
         return None
@@ -127,7 +129,7 @@ def _exponents(found: Sequence[dict[str, Any]]) -> Table | None:
         [
             str(row["m"]), *([format_count(row["d"])] if several else ()), row["method"],
             str(row["k"]), f"{row['exponent']:.2f} ± {row['standard_error']:.2f}",
-            f"{row['theory']:.2f}", str(row["points"]),
+            f"{row['theory']:.2f}" if row["theory"] else "-", str(row["points"]),
         ]
         for row in ordered
     ]  # fmt: skip

@@ -13,7 +13,13 @@ from momentc.files.study_jobs import DEFAULT_FRACTION, BenchJob, OnStanding
 from momentc.options import CompressOptions
 from momentc.study.baselines import check_baselines
 from momentc.study.bench_figure import draw_bench
-from momentc.study.bench_summary import bench_csv_rows, memory_growth, speedups, time_exponents
+from momentc.study.bench_summary import (
+    bench_csv_rows,
+    memory_growth,
+    speedups,
+    time_exponents,
+    wrong_baselines,
+)
 from momentc.study.drawing import check_plot
 from momentc.study.run import Standing, TimeLeft
 from momentc.study.table import rows_to_csv
@@ -45,7 +51,8 @@ def bench(
     -------
     JobReport
         Content: ``cells`` (see :func:`momentc.study.timing.measure_cell`), ``exponents``,
-        ``memory``, ``speedups``, ``resumed``. ``ok``: every timed result of momentc was right.
+        ``memory``, ``speedups``, ``resumed``; ``wrong_baselines``, {name: number of cells}.
+        ``ok``: every timed result of momentc was right.
 
     Raises
     ------
@@ -87,6 +94,7 @@ def bench(
             "tolerance": job.tolerance,
             "resumed": len(cells) - len(todo),
             "ok": all(record["ok"] for record in done),
+            "wrong_baselines": wrong_baselines(done),
             "exponents": time_exponents(done, fraction),
             "memory": memory_growth(done, fraction),
             "speedups": speedups(done),

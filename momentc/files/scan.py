@@ -91,7 +91,8 @@ def error_scan(
     Returns
     -------
     JobReport
-        Content: ``cells`` (the records), ``rows`` (means over the trials), ``exponents``,
+        Content: ``rank`` (affine, of a file; null for synthetic points), ``cells`` (the records),
+        ``rows`` (means over the trials), ``exponents``,
         ``ratios``, ``polylog``, ``recommended``, ``complete`` and ``missing``, the number of cells
         that other tasks still have to do.
 
@@ -119,6 +120,7 @@ def error_scan(
     else:
         when_free(probe)
     plan = _plan(job, data)
+    rank = None if data is None else data.frame.rank
     head = {
         "job": "error-scan", "momentc": __version__, "input": described, "seed": job.seed,
         "effort": job.effort, "families": list(setting.families),
@@ -150,7 +152,7 @@ def error_scan(
                 records.setdefault(_key(piece), piece)
     # In the order of the plan: which process was first must not show.
     done = [records[cell.key] for cell in plan.cells if cell.key in records]
-    content = _content(job, name, plan, done, n_resumed)
+    content = _content(job, name, rank, plan, done, n_resumed)
     if content["complete"]:
         text = (
             records_to_csv(done) if table_format(output) == "csv"
@@ -249,13 +251,19 @@ def _key(record: dict[str, Any]) -> str:
 
 
 def _content(
-    job: ScanJob, name: str, plan: Plan, done: list[dict[str, Any]], n_resumed: int
+    job: ScanJob,
+    name: str,
+    rank: int | None,
+    plan: Plan,
+    done: list[dict[str, Any]],
+    n_resumed: int,
 ) -> dict[str, Any]:
     rows = means(done)
     fraction = _fraction(job)
     return {
         "kind": "error-scan",
         "input": name,
+        "rank": rank,
         "effort": job.effort,
         "seed": job.seed,
         "polylog": polylog_rows(done) if job.polylog else [],
@@ -266,7 +274,7 @@ def _content(
         "failed": sorted({record["failed"] for record in done if "failed" in record}),
         "max_error": job.max_error,
         "recommended": [] if job.max_error is None else recommend(rows, job.max_error),
-        "exponents": [] if job.polylog else exponents(rows, fraction),
+        "exponents": [] if job.polylog else exponents(rows, fraction, rank),
         "ratios": ratios(rows),
         "rows": rows,
         "cells": done,
@@ -278,7 +286,9 @@ def _picture(job: ScanJob, content: dict[str, Any]) -> bytes | None:
         return None
     if job.polylog:
         return draw_polylog(content["polylog"], job.plot)
-    return draw_scan(content["rows"], content["exponents"], job.plot, _fraction(job))
+    return draw_scan(
+        content["rows"], content["exponents"], job.plot, _fraction(job), content["rank"]
+    )
 
 
 def _fraction(job: ScanJob) -> float | None:

@@ -113,7 +113,7 @@ def open_stream(
         from momentc.study.order import choose_order
 
         choice = choose_order(
-            points, weights, options,
+            points, weights, options, n_rows=source.n_rows,
             on_trial=lambda done, total: say("choosing the order", done, total),
         )  # fmt: skip
         options = replace(options, k=choice.k)

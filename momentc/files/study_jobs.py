@@ -1,5 +1,6 @@
 """What the measuring commands are asked to do."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -104,8 +105,8 @@ class ScanJob:
             )
         if self.trials < 1 or self.per_family < 1 or self.seed < 0:
             raise UsageError("--trials and --functions must be at least 1, --seed at least 0")
-        if self.max_error is not None and not self.max_error > 0.0:
-            raise UsageError(f"--max-error is {self.max_error}; expected a number above 0")
+        if self.max_error is not None and not 0.0 < self.max_error < math.inf:
+            raise UsageError(f"--max-error is {self.max_error}; expected a finite number above 0")
 
 
 @dataclass(frozen=True, slots=True)

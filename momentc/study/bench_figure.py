@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from momentc.study.bench_summary import wrong_baselines
 from momentc.study.drawing import mark_sizes, new_figure, render
 
 __all__ = ["draw_bench"]
@@ -38,10 +39,12 @@ def draw_bench(records: Sequence[Record], path: str, fraction: float | None = No
     _legend(figure, records, colours)
     if all(record["ok"] for record in records):
         worst = max((record["moment_error"] for record in records), default=0.0)
-        verdict = f"every timed result was verified: moment errors at most {worst:.0e}"
+        verdict = f"each of its results was verified: moment errors at most {worst:.0e}"
     else:
         wrong = sum(not record["ok"] for record in records)
         verdict = f"{wrong} of {len(records)} cells FAILED the verification"
+    if wrong_ones := wrong_baselines(records):
+        verdict += f"; results of {', '.join(wrong_ones)} FAILED it"
     figure.suptitle(f"Time and memory of momentc; {verdict}", fontsize=11)
     return render(figure, path)
 

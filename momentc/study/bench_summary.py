@@ -10,9 +10,19 @@ import numpy as np
 from momentc.study.fit import fit_power
 from momentc.study.summary import keeps_fraction
 
-__all__ = ["bench_csv_rows", "memory_growth", "speedups", "time_exponents"]
+__all__ = ["bench_csv_rows", "memory_growth", "speedups", "time_exponents", "wrong_baselines"]
 
 Record = dict[str, Any]
+
+
+def wrong_baselines(records: Sequence[Record]) -> dict[str, int]:
+    """Return in how many cells each baseline missed the moments; only those that did."""
+    found: dict[str, int] = {}
+    for record in records:
+        for name, other in record["baselines"].items():
+            if not other.get("ok", True):
+                found[name] = found.get(name, 0) + 1
+    return found
 
 
 def time_exponents(records: Sequence[Record], fraction: float | None = None) -> list[Record]:

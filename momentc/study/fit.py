@@ -9,6 +9,9 @@ import numpy as np
 
 __all__ = ["FLOOR", "PowerLaw", "fit_power", "theory_exponent"]
 
+# Theorem 4 is for smooth functions; these have no theory.
+NOT_SMOOTH: Final = ("relu", "steps")
+
 # Errors below this are rounding; they do not fall further and take no part in a fit.
 FLOOR: Final = 1e-14
 
@@ -57,6 +60,22 @@ def fit_power(x: Sequence[float], y: Sequence[float], least: float = 0.0) -> Pow
     return PowerLaw(slope, error, float(log_y.mean() - slope * log_x.mean()), len(kept))
 
 
-def theory_exponent(m: int, k: int) -> float:
-    """Return (k+1)/m + 0.5, by which the error falls with d in Fig. 2(e) of the paper."""
-    return (k + 1) / m + 0.5
+def theory_exponent(rank: int, k: int, family: str) -> float | None:
+    """Return (k+1)/m + 0.5, by which the error falls with d in Fig. 2(e) of the paper.
+
+    Parameters
+    ----------
+    rank : int
+        m: columns that are constant or affine combinations of others do not count.
+    k : int
+        0 for a method that knows no order.
+    family : str
+
+    Returns
+    -------
+    float or None
+        None where the theory says nothing: no order, no variable, or a family with kinks or jumps.
+    """
+    if k == 0 or rank == 0 or family in NOT_SMOOTH:
+        return None
+    return (k + 1) / rank + 0.5

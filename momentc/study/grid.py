@@ -118,7 +118,7 @@ def plan_synthetic(
     kind : {'uniform', 'gaussian'}
     ms, ds, ks : sequence of int
     targets : sequence of int
-        Where empty, the paper's rule holds: max(int(fraction d), C(m+k, k)).
+        Where empty, the paper's rule holds: max(part_of(fraction, d), C(m+k, k)).
     fraction : float or None
         None where targets are given.
     methods : sequence of str
@@ -145,7 +145,7 @@ def plan_synthetic(
                 assert fraction is not None
                 by_target: dict[int, list[int]] = {}
                 for k in ks:
-                    target = max(int(fraction * d), math.comb(m + k, k))
+                    target = max(part_of(fraction, d), math.comb(m + k, k))
                     if target < d:
                         by_target.setdefault(target, []).append(k)
                 for target, possible in by_target.items():
@@ -179,6 +179,11 @@ def plan_polylog(
             for trial in range(trials):
                 cells += _methods(kind, m, d, possible, target, methods, trial)
     return _plan(cells, skipped)
+
+
+def part_of(fraction: float, d: int) -> int:
+    """Return a part of d objects, rounded down: 29 of 0.29 x 100, which is 28.999... in binary."""
+    return int(round(fraction * d, 6))
 
 
 def cut_for_task(cells: Sequence[Cell], task: tuple[int, int]) -> tuple[Cell, ...]:
@@ -219,10 +224,15 @@ def _keeps_all(target: int, d: int) -> str:
 
 
 def _too_large(ks: Iterable[int], rank: int, target: int) -> list[str]:
+    """Say which orders are left out, by the lowest of them: the others have more moments still."""
+    if not (orders := sorted(ks)):
+        return []
+    lowest = orders[0]
+    which = f"k = {lowest}" if len(orders) == 1 else f"k = {lowest} .. {orders[-1]}"
+    at_least = "" if len(orders) == 1 else " or more"
     return [
-        f"k = {k} in {rank} columns has {math.comb(rank + k, k)} moments, too many for target "
-        f"{target}"
-        for k in sorted(ks)
+        f"{which} in {rank} columns has {math.comb(rank + lowest, lowest)} moments{at_least}, too "
+        f"many for target {target}"
     ]
 
 

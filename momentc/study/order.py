@@ -3,8 +3,8 @@
 A small k wastes the target: smooth functions could be far more exact. A large k needs groups of
 C(m+k, k) points, and groups that are wide lose whatever is not smooth. Where the best order lies
 depends on the data and on the target, so it is measured: a part of the rows is compressed to the
-target with one order after the other, and held-out functions of the panel (never those that
-``error-scan`` reports) are compared.
+target with one order after the other, and held-out functions of the panel are compared: neither
+those by which surplus matching chooses weights nor those that ``error-scan`` reports.
 
 The part holds several times the target. Nearly all of the error is made in the last reductions,
 from two or three times the target down, and those see the same density of points whether the rows
@@ -13,12 +13,13 @@ were a million or a few times the target.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.clustering.duplicates import merge_duplicates
 from momentc.errors import MomentcError, VerificationError
 from momentc.moments.frame_fit import fit_frame
 from momentc.moments.multi_index import n_moments
@@ -64,7 +65,7 @@ class OrderTrial:
     Parameters
     ----------
     k, kept_order : int
-        The order asked for, and the one that the reductions kept.
+        The order asked for, and the one that the reductions kept; of several parts the lowest.
     rms : dict of str to float
         Error by family, the root mean square over functions and parts.
     """
@@ -133,6 +134,7 @@ def choose_order(
     weights: NDArray[np.float64],
     options: CompressOptions,
     *,
+    n_rows: int | None = None,
     on_trial: Callable[[int, int], None] | None = None,
 ) -> OrderChoice:
     """Choose the order for ``options.target``; its ``k`` is not looked at.
@@ -145,6 +147,8 @@ def choose_order(
         > 0.
     options : CompressOptions
         Target, seed, threads and effort are those of the compression that follows.
+    n_rows : int, optional
+        Rows of the input, where the points are a sample of it.
     on_trial : callable, optional
         Told (orders tried, orders there are).
 
@@ -153,17 +157,21 @@ def choose_order(
     RequestError
         If the target is too small for any order.
     """
-    target, n_points = options.target, len(points)
+    target, n_points = options.target, len(points) if n_rows is None else n_rows
     # Of the lowest order: what that drops, higher ones may keep, and then cannot.
     rank = fit_frame(points, weights, k=1).rank
-    if n_points <= target or rank == 0:
-        reason = "k = 1: all rows are kept as they are, whatever the order"
-        if rank == 0:
-            reason = "k = 1: all columns are constant, there is nothing to choose"
+    if rank == 0:
+        reason = "k = 1: all columns are constant, there is nothing to choose"
+        return OrderChoice(1, target, 0, n_points, (), reason)
+    if len(points) == n_points and len(merge_duplicates(points, weights)[0]) <= target:
+        reason = "k = 1: all distinct rows are kept as they are, whatever the order"
         return OrderChoice(1, target, 0, n_points, (), reason)
     check_request(1, target, n_points, rank)
-    candidates = candidate_orders(rank, target)
-    parts = _parts(points, weights, target, options.seed)
+    # A sample with fewer rows than are wanted is reduced in the same proportion.
+    if len(points) <= target:
+        options = replace(options, target=max(1, len(points) // PART_OF_TARGET))
+    candidates = candidate_orders(rank, options.target)
+    parts = _parts(points, weights, options.target, options.seed)
     trials: list[OrderTrial] = []
     for k in candidates:
         if on_trial is not None:
@@ -180,9 +188,9 @@ def choose_order(
             f"no order can be kept with {target} points; a larger target will do"
         )
     best = pick(trials)
-    n_rows = len(parts[0][0])
-    return OrderChoice(best.k, target, n_rows, n_points, tuple(trials),
-                       _reason(best, trials, target, n_rows, n_points))  # fmt: skip
+    n_measured = len(parts[0][0])
+    reason = _reason(best, trials, target, n_measured, n_points)
+    return OrderChoice(best.k, target, n_measured, n_points, tuple(trials), reason)
 
 
 def pick(trials: Sequence[OrderTrial]) -> OrderTrial:
@@ -193,11 +201,16 @@ def pick(trials: Sequence[OrderTrial]) -> OrderTrial:
     a digit beyond its tenth. Of those that are as good, the lowest kept order, which is the
     cheapest; of equal ones the highest order asked for, which promises the most.
     """
-    least = min(trial.largest for trial in trials)
-    admissible = [trial for trial in trials if trial.largest <= TOLERATED * least]
+    admissible = _admissible(trials)
     typical = min(trial.typical for trial in admissible)
     good = [trial for trial in admissible if trial.typical <= AS_GOOD * typical]
     return min(good, key=lambda trial: (trial.kept_order, -trial.k))
+
+
+def _admissible(trials: Sequence[OrderTrial]) -> list[OrderTrial]:
+    """Return those of which no family is much worse off than it could be."""
+    least = min(trial.largest for trial in trials)
+    return [trial for trial in trials if trial.largest <= TOLERATED * least]
 
 
 _Part = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -223,7 +236,7 @@ def _parts(
 def _try(k: int, parts: Sequence[_Part], options: CompressOptions) -> OrderTrial | None:
     """Measure one order on all parts; None if it cannot be kept."""
     square: dict[str, float] = {}
-    kept_order = k
+    kept_orders: list[int] = []
     for number, (points, weights) in enumerate(parts):
         try:
             result = compress_points(
@@ -238,16 +251,17 @@ def _try(k: int, parts: Sequence[_Part], options: CompressOptions) -> OrderTrial
             return None
         if not result.ok:
             return None
-        kept_order = result.kept_order
+        kept_orders.append(result.kept_order)
         local = result.frame.apply(points)
-        panel = draw_panel(local, weights, options.seed + number, "select")
+        panel = draw_panel(local, weights, options.seed + number, "order")
         support = result.support
         errors = panel.compare(
             panel.means(local, weights), panel.means(local[support.index], support.weights)
         )
         for name, error in errors.items():
             square[name] = square.get(name, 0.0) + error.rms**2 / len(parts)
-    return OrderTrial(k, kept_order, {name: math.sqrt(value) for name, value in square.items()})
+    rms = {name: math.sqrt(value) for name, value in square.items()}
+    return OrderTrial(k, min(kept_orders), rms)
 
 
 def _reason(
@@ -258,16 +272,20 @@ def _reason(
     place = trials.index(best)
     part = "all" if n_rows == n_points else f"{n_rows} of {n_points}"
     others = "".join(
-        f"; k = {trial.k}: {trial.typical:.1e} and {trial.largest:.1e}"
+        f"; k = {trial.k}: {_error(trial.typical)} and {_error(trial.largest)}"
         for trial in (trials[max(0, place - 1) : place] + trials[place + 1 : place + 2])
     )
-    better = any(trial.typical < best.typical and trial.largest < best.largest for trial in trials)
+    better = any(trial.typical < best.typical for trial in _admissible(trials))
     equal = (
         f"; up to {AS_GOOD - 1.0:.0%} counts as equal, and of equal ones the least work is chosen"
         if better else ""
     )  # fmt: skip
     return (
         f"k = {best.k}{kept} was chosen for target {target}: on {part} rows held-out functions are "
-        f"off by {best.typical:.1e} in the geometric mean of their families, and by "
-        f"{best.largest:.1e} in the worst{others}{equal}"
+        f"off by {_error(best.typical)} in the geometric mean of their families, and by "
+        f"{_error(best.largest)} in the worst{others}{equal}"
     )
+
+
+def _error(value: float) -> str:
+    return f"{value:.1e}" if value > NEGLIGIBLE else f"less than {NEGLIGIBLE:.0e}"

@@ -16,14 +16,15 @@ Row = dict[str, Any]
 # The smallest error that is drawn: rounding may give 0, which has no place on a log axis.
 LEAST_DRAWN: Final = 1e-17
 
-# Theorem 4 is for smooth functions; these have no theory line.
-NOT_SMOOTH: Final = ("relu", "steps")
-
 FORMULAS: Final = {"eq13": "sigmoid means, Eq. (13)", "eq98": "rational means, Eq. (98)"}
 
 
 def draw_scan(
-    rows: Sequence[Row], exponents: Sequence[Row], path: str, fraction: float | None = None
+    rows: Sequence[Row],
+    exponents: Sequence[Row],
+    path: str,
+    fraction: float | None = None,
+    rank: int | None = None,
 ) -> bytes:
     """Return the figure of the rows of :func:`momentc.study.summary.means`.
 
@@ -37,6 +38,8 @@ def draw_scan(
         Its ending says what to draw with.
     fraction : float or None
         Part of d that is kept; None where the targets were given.
+    rank : int, optional
+        Affine rank of the rows. Default: all columns are independent.
     """
     ms = sorted({row["m"] for row in rows})
     families = list(rows[0]["errors"])
@@ -65,7 +68,9 @@ def draw_scan(
     has_theory = False
     for axis, (name_of_panel, m, family) in zip(flat, panels, strict=False):
         mine = [row for row in rows if row["m"] == m]
-        has_theory |= _draw_panel(axis, mine, family, along, fraction, colours, widths)
+        has_theory |= _draw_panel(
+            axis, mine, family, along, fraction, colours, widths, m if rank is None else rank
+        )
         axis.set_title(name_of_panel, fontsize=10)
         axis.set_xlabel("objects d" if along == "d" else "objects kept")
         axis.set_ylabel("mean |error|")
@@ -126,6 +131,7 @@ def _draw_panel(
     fraction: float | None,
     colours: dict[int, Any],
     widths: dict[int, float],
+    rank: int,
 ) -> bool:
     """Draw a line for each method and order; where targets were given, for each d or target.
 
@@ -154,8 +160,9 @@ def _draw_panel(
         rim = 2.0 * alike[values]
         axis.plot(x, y, markersize=4.0 + rim, linewidth=widths.get(at, 1.2) + rim, **style)
         has_theory = method == "momentc" and (fraction is not None or along == "target")
-        if has_theory and len(x) > 1 and family not in NOT_SMOOTH:
-            drawn |= _theory_line(axis, x, y, theory_exponent(line[0]["m"], k), colours[k])
+        theory = theory_exponent(rank, k, family)
+        if has_theory and len(x) > 1 and theory is not None:
+            drawn |= _theory_line(axis, x, y, theory, colours[k])
     axis.set(xscale="log", yscale="log")
     mark_sizes(axis, (row[along] for row in rows))
     return drawn
@@ -184,7 +191,7 @@ def _mark_floor(axis: Any) -> None:
     if low < 30.0 * FLOOR:
         axis.axhspan(LEAST_DRAWN / 10, FLOOR, color="#eeeeee", zorder=0)
         axis.text(
-            0.99, FLOOR / 2.0, "rounding", fontsize=7, color="#777777", ha="right", va="top",
+            0.01, FLOOR / 2.0, "rounding", fontsize=7, color="#777777", ha="left", va="top",
             transform=axis.get_yaxis_transform(),
         )  # fmt: skip
         low = min(max(low, LEAST_DRAWN / 3), FLOOR / 20.0)
@@ -215,10 +222,10 @@ def _draw_exponents(axis: Any, rows: Sequence[Row], ms: Sequence[int]) -> None:
                     yerr=[row["standard_error"] for row in line], capsize=2, markersize=4,
                     linewidth=1.0, **{**METHOD_STYLE[method], "color": colour},
                 )  # fmt: skip
-        ks = sorted({row["k"] for row in rows if row["m"] == m})
+        theory = {row["k"]: row["theory"] for row in rows if row["m"] == m}
         axis.plot(
-            ks, [theory_exponent(m, k) for k in ks], color=colour, linestyle=(0, (5, 3)),
-            linewidth=0.8, label=f"m = {m}",
+            sorted(theory), [theory[k] for k in sorted(theory)], color=colour,
+            linestyle=(0, (5, 3)), linewidth=0.8, label=f"m = {m}",
         )  # fmt: skip
     axis.set(xlabel="order k", ylabel="exponent of d")
     axis.set_xticks(sorted({row["k"] for row in rows}))

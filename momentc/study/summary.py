@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from momentc.study.fit import FLOOR, fit_power, theory_exponent
+from momentc.study.grid import part_of
 
 __all__ = [
     "FIXED_ALONG",
@@ -33,15 +34,20 @@ _SETTING = ("source", "m", "d", "method", "k", "target")
 def means(records: Iterable[Record]) -> list[Record]:
     """Return one row for each setting, averaged over its trials, by m, d, target, method, k.
 
-    Keys: those of a cell without the trial; ``trials``; ``kept_order``, the least; ``seconds``,
-    the mean; ``moment_error``, the largest of a matched order; ``errors`` by family with the means
-    of ``rms`` and ``mean_abs``, the standard deviation ``std`` of the latter over the trials, and
-    ``worst``, the largest of a function in any trial.
+    Keys: those of a cell without the trial; ``trials``, those that are averaged, and ``failed``,
+    the number of others; ``kept_order``, the least; ``seconds``, the mean; ``moment_error``, the
+    largest of a matched order; ``errors`` by family with the means of ``rms`` and ``mean_abs``, the
+    standard deviation ``std`` of the latter over the trials, and ``worst``, the largest of a
+    function in any trial.
     """
     groups: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+    failed: dict[tuple[Any, ...], int] = defaultdict(int)
     for record in records:
-        if "failed" not in record:
-            groups[tuple(record[name] for name in _SETTING)].append(record)
+        setting = tuple(record[name] for name in _SETTING)
+        if "failed" in record:
+            failed[setting] += 1
+        else:
+            groups[setting].append(record)
     rows = []
     for setting, group in groups.items():
         row = dict(zip(_SETTING, setting, strict=True))
@@ -49,6 +55,7 @@ def means(records: Iterable[Record]) -> list[Record]:
         orders = [record["kept_order"] for record in group if record["kept_order"] is not None]
         row |= {
             "trials": len(group),
+            "failed": failed[setting],
             "n_kept": max(record["n_kept"] for record in group),
             "kept_order": min(orders) if orders else None,
             "seconds": _mean(record["seconds"] for record in group),
@@ -95,16 +102,19 @@ def line_variable(rows: Sequence[Record], fraction: float | None) -> str:
 
 def keeps_fraction(row: Record, fraction: float | None) -> bool:
     """Tell whether a target is that part of d; False where C(m+k, k) is more, another job."""
-    return fraction is None or row["target"] == int(fraction * row["d"])
+    return fraction is None or row["target"] == part_of(fraction, row["d"])
 
 
-def exponents(rows: Sequence[Record], fraction: float | None = None) -> list[Record]:
+def exponents(
+    rows: Sequence[Record], fraction: float | None = None, rank: int | None = None
+) -> list[Record]:
     """Return the fitted exponents of the mean absolute error, for every line of three or more.
 
     A line runs over d at a fixed fraction; where targets were given, over targets at one d or over
     d at one target (see :func:`line_variable`). Points at the floor of floating point take no part,
     nor do those that keep C(m+k, k) points because the fraction is less. ``theory`` is
-    (k+1)/m + 0.5 for the order asked for; null for methods that know none, and at a fixed target.
+    (k+1)/m + 0.5 for the order asked for, m being the affine rank; null for methods that know no
+    order, for functions with kinks or jumps, and at a fixed target.
 
     Parameters
     ----------
@@ -112,6 +122,8 @@ def exponents(rows: Sequence[Record], fraction: float | None = None) -> list[Rec
         See :func:`means`.
     fraction : float or None
         Part of d that is kept; None where the targets were given.
+    rank : int, optional
+        Affine rank of the rows. Default: all columns are independent.
     """
     along = line_variable(rows, fraction)
     fixed = None if fraction is not None else FIXED_ALONG[along]
@@ -134,7 +146,10 @@ def exponents(rows: Sequence[Record], fraction: float | None = None) -> list[Rec
                     "m": m, "method": method, "k": k, "family": family, "along": along,
                     "d": at if fixed == "d" else None, "target": at if fixed == "target" else None,
                     "exponent": -law.exponent, "standard_error": law.standard_error,
-                    "theory": theory_exponent(m, k) if k and fixed != "target" else None,
+                    "theory": (
+                        None if fixed == "target"
+                        else theory_exponent(m if rank is None else rank, k, family)
+                    ),
                     "points": law.n,
                 }
             )  # fmt: skip
@@ -171,38 +186,41 @@ def ratios(rows: Sequence[Record], method: str = "momentc") -> list[Record]:
 def recommend(rows: Sequence[Record], max_error: float) -> list[Record]:
     """Return the cheapest setting of momentc that holds ``max_error``, for all families and each.
 
-    For every m and d. The cheapest is the smallest target; among equal targets the lowest order,
-    which takes the least time. Keys: ``m``, ``d``; ``family`` ('all' first); ``k``, ``target``,
-    ``rms`` (over the functions of a family, mean over the trials; of 'all' the largest family) and
-    ``worst`` (of a single function in a single trial); where no setting holds, ``k``, ``target``
-    and ``worst`` are null and ``rms`` is the smallest that was seen.
+    For every m and d. The cheapest is the smallest target; among equal targets the lowest order
+    that was kept, which takes the least time, and of these the highest k, which promises the most.
+    A setting that momentc could not do in every trial is no setting.
+
+    Keys: ``m``, ``d``; ``family`` ('all' first); ``k``, ``target``, ``trials``; ``rms`` (over the
+    functions of a family, mean over the trials; of 'all' the largest family) and ``worst`` (of a
+    single function in a single trial). Where no setting holds, ``k``, ``target`` and ``worst`` are
+    null, ``trials`` is 0 and ``rms`` the smallest that was seen.
     """
-    own = [row for row in rows if row["method"] == "momentc"]
+    own = [row for row in rows if row["method"] == "momentc" and row["failed"] == 0]
     found: list[Record] = []
     for m, d in sorted({(row["m"], row["d"]) for row in own}):
         here = [row for row in own if (row["m"], row["d"]) == (m, d)]
         names = list(here[0]["errors"])
         for family in ("all", *names):
             chosen = names if family == "all" else [family]
-            by_cost = [
-                (
-                    row["target"], row["k"],
-                    max(row["errors"][name]["rms"] for name in chosen),
-                    max(row["errors"][name]["worst"] for name in chosen),
-                )
-                for row in here
-            ]  # fmt: skip
-            target, k, rms, worst = min(
-                (cost for cost in by_cost if cost[2] <= max_error),
-                default=(None, None, min(cost[2] for cost in by_cost), None),
-            )
-            found.append(
-                {
-                    "m": m, "d": d, "family": family, "k": k, "target": target, "rms": rms,
-                    "worst": worst,
-                }
-            )  # fmt: skip
+            rms = [max(row["errors"][name]["rms"] for name in chosen) for row in here]
+            good = [row for row, error in zip(here, rms, strict=True) if error <= max_error]
+            best = min(good, key=_cost, default=None)
+            record: Record = {"m": m, "d": d, "family": family}
+            if best is None:
+                record |= {"k": None, "target": None, "rms": min(rms), "worst": None, "trials": 0}
+            else:
+                errors = [best["errors"][name] for name in chosen]
+                record |= {
+                    "k": best["k"], "target": best["target"], "trials": best["trials"],
+                    "rms": max(error["rms"] for error in errors),
+                    "worst": max(error["worst"] for error in errors),
+                }  # fmt: skip
+            found.append(record)
     return found
+
+
+def _cost(row: Record) -> tuple[int, int, int]:
+    return row["target"], row["kept_order"], -row["k"]
 
 
 def polylog_rows(records: Iterable[Record]) -> list[Record]:

@@ -18,6 +18,7 @@ from momentc.moments.discrepancy import worst_error
 from momentc.options import CompressOptions, Effort
 from momentc.pipeline import compress_points
 from momentc.study.baselines import BASELINES, why_not
+from momentc.study.grid import part_of
 from momentc.study.synthetic import draw_trial
 from momentc.verification import compare_moments
 
@@ -84,7 +85,7 @@ def plan_bench(
 ) -> tuple[tuple[BenchCell, ...], tuple[str, ...]]:  # fmt: skip
     """Return the cells, small ones first, and sentences on what cannot be.
 
-    Without targets: max(int(fraction d), C(m+k, k)); without a fraction either: C(m+k, k).
+    Without targets: max(part_of(fraction, d), C(m+k, k)); without a fraction either: C(m+k, k).
 
     Raises
     ------
@@ -97,7 +98,7 @@ def plan_bench(
         for m in ms:
             for k in ks:
                 n_moments = math.comb(m + k, k)
-                rule = n_moments if fraction is None else max(int(fraction * d), n_moments)
+                rule = n_moments if fraction is None else max(part_of(fraction, d), n_moments)
                 for target in targets or (rule,):
                     if n_moments <= target < d:
                         cells += [BenchCell(m, k, d, target, n) for n in threads]

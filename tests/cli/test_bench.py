@@ -5,14 +5,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
 from momentc.errors import UsageError
 from momentc.files import bench as bench_files
+from momentc.study.baselines import BASELINES
 from momentc.study.timing import measure_cell
 
 from .conftest import Invoke
+
+Points = NDArray[np.float64]
 
 TINY = ("bench", "--m", "1", "--k", "2", "--repeats", "1", "--threads", "1", "--no-progress")
 
@@ -34,7 +39,7 @@ def test_a_grid_with_figure_and_baseline(invoke: Invoke, tmp_path: Path) -> None
 def test_the_table_says_that_results_were_verified(invoke: Invoke) -> None:
     outcome = invoke(*TINY, "--d", "300", "--target", "min")
     assert outcome.code == 0
-    assert "verified  every timed result, moment error at most" in outcome.text
+    assert "verified  every timed result of momentc, moment error at most" in outcome.text
     assert "moment error" in outcome.text
     assert "\n1  2  300       3        1  " in outcome.text
 
@@ -47,6 +52,29 @@ def test_a_wrong_result_is_exit_code_5(invoke: Invoke, monkeypatch: pytest.Monke
     outcome = invoke(*TINY, "--d", "200")
     assert outcome.code == 5
     assert "FAILED" in outcome.text
+
+
+def test_a_baseline_that_is_wrong_is_named(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its time counts for nothing. Momentc's own results are right all the same."""
+
+    def here(_function: object, items: list[Any], *_: object, **__: object) -> Iterator[Any]:
+        yield 0, measure_cell(items[0])
+
+    def half(
+        points: Points, weights: Points, k: int, target: int
+    ) -> tuple[NDArray[np.int64], Points]:
+        kept, found = svd(points, weights, k, target)
+        return kept, 0.5 * found
+
+    svd = BASELINES["svd"]
+    monkeypatch.setattr(bench_files, "run_in_processes", here)
+    monkeypatch.setitem(BASELINES, "svd", half)
+    outcome = invoke(*TINY, "--d", "200,400", "--baseline", "svd", "-o", "b.json")
+    assert outcome.code == 0
+    assert "svd       2 of its results FAILED the verification" in outcome.text
+    assert json.loads((tmp_path / "b.json").read_text())["wrong_baselines"] == {"svd": 2}
 
 
 @pytest.mark.parametrize(

@@ -182,10 +182,26 @@ def test_the_exponents_have_rows_or_are_not_shown(
     scan = (*SCAN, "--k", "2", "--target", "20,40,80", "--families", "steps,relu,sigmoid")
     text = invoke(*scan, "-o", "s.csv").text
     head = text.split("Exponent of the error of ")[1].splitlines()
-    assert head[0] == "steps in the target", "the first of the panel that has a theory beside it"
+    assert head[0] == "sigmoid in the target", "the first of the panel that has a theory beside it"
     assert head[2].split()[1] == "momentc"
     baselines = invoke(*scan, "-o", "t.csv", "--method", "random,kmeans").text
     assert "Exponent of" not in baselines
+    kinks = invoke(*scan, "-o", "u.csv", "--families", "relu").text.split("Exponent of the ")[1]
+    assert kinks.splitlines()[0] == "error of relu in the target"
+    assert kinks.splitlines()[2].split()[-2] == "-", "the theory is for smooth functions"
+
+
+def test_the_theory_counts_independent_columns(invoke: Invoke, tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(300, 1))
+    np.save(tmp_path / "x.npy", np.hstack([points, 2.0 * points + 1.0, np.ones((300, 1))]))
+    outcome = invoke(
+        "error-scan", "x.npy", "--k", "1", "--target", "10,20,40", "-T", "1", "--method", "momentc",
+        "--families", "rational", "--functions", "2", "-o", "s.json", "--plot", "s.png",
+    )  # fmt: skip
+    assert outcome.code == 0
+    found = json.loads((tmp_path / "s.json").read_text())
+    assert found["rank"] == 1
+    assert [row["theory"] for row in found["exponents"]] == [2.5]
 
 
 def test_polylog(invoke: Invoke) -> None:
@@ -387,6 +403,7 @@ def test_finished_cells_are_used_again_unless_told(
         ((*UNIFORM, "--polylog", "--d", "200"), 2, "keeps all 200 rows"),
         ((*UNIFORM, "-w", "w.npy", "--columns", "0"), 2, "--weights, --columns: for an input"),
         ((*UNIFORM, "--d", "100", "--target", "100"), 2, "target 100 keeps all 100 rows"),
+        ((*SCAN, "--target", "30", "--max-error", "inf"), 2, "expected a finite number above 0"),
         ((*SCAN, "--target", "30", "-o", "none/x.csv"), 6, "none"),
         ((*SCAN, "--target", "400"), 2, "keeps all 400 rows"),
         (("error-scan", "missing.h5", "--target", "3"), 3, "no such file"),

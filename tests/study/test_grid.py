@@ -7,6 +7,7 @@ from momentc.study.grid import (
     Cell,
     cost_of,
     cut_for_task,
+    part_of,
     plan_file,
     plan_polylog,
     plan_synthetic,
@@ -24,6 +25,14 @@ def test_what_cannot_be_is_left_out_and_said() -> None:
     assert [(cell.k, cell.target) for cell in plan.cells] == [(2, 20), (2, 60), (5, 60)]
     assert "k = 5 in 3 columns has 56 moments, too many for target 20" in plan.skipped
     assert "target 1000 keeps all 1000 rows: nothing to measure" in plan.skipped
+    plan = plan_file(2, 1000, 2, range(1, 10_001), [50], ["momentc"], 1)
+    assert plan.skipped == (
+        "k = 9 .. 10000 in 2 columns has 55 moments or more, too many for target 50",
+    )
+
+
+def test_a_part_is_that_of_the_decimal_fraction() -> None:
+    assert [part_of(0.29, 100), part_of(0.1, 1999), part_of(0.57, 100)] == [29, 199, 57]
 
 
 def test_the_rank_counts_and_not_the_columns() -> None:

@@ -73,10 +73,33 @@ def test_clusters_may_ask_for_a_lower_order(monkeypatch: pytest.MonkeyPatch) -> 
     assert lower > 0
 
 
+def test_a_sample_is_not_taken_for_the_input() -> None:
+    points = np.random.default_rng(0).normal(size=(2000, 2))
+    options = CompressOptions(target=200, threads=1, effort="low")
+    choice = choose_order(points, np.ones(2000), options, n_rows=50_000)
+    assert "of 50000 rows" in choice.reason
+    assert choice.n_points == 50_000
+    # Fewer rows than are to be kept: not all are kept, and a smaller target shows which order.
+    options = CompressOptions(target=3000, threads=1, effort="low")
+    choice = choose_order(points, np.ones(2000), options, n_rows=50_000)
+    assert choice.target == 3000
+    assert len(choice.trials) > 1
+
+
+def test_errors_at_rounding_are_not_given_as_figures() -> None:
+    points = np.random.default_rng(0).integers(4, size=(600, 1)).astype(np.float64)
+    points[0] = 0.5
+    options = CompressOptions(target=4, threads=1, effort="low")
+    choice = choose_order(points, np.ones(600), options)
+    assert choice.reason.count("e-1") == 0 or "less than 1e-13" in choice.reason
+
+
 def test_nothing_to_choose() -> None:
     options = CompressOptions(target=100, threads=1)
     few = np.random.default_rng(0).normal(size=(50, 2))
-    assert "all rows are kept" in choose_order(few, np.ones(50), options).reason
+    assert "all distinct rows are kept" in choose_order(few, np.ones(50), options).reason
+    many = np.repeat(few, 20, axis=0)
+    assert "all distinct rows are kept" in choose_order(many, np.ones(1000), options).reason
     flat = np.full((500, 2), 3.0)
     assert "constant" in choose_order(flat, np.ones(500), options).reason
     with pytest.raises(RequestError, match="no k will do"):

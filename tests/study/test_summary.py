@@ -39,7 +39,10 @@ def test_a_power_law_is_found_with_its_uncertainty() -> None:
 def test_rounding_and_too_few_points_are_not_fitted() -> None:
     assert fit_power([1, 2, 4], [1e-3, 1e-5, 1e-16], 1e-14) is None
     assert fit_power([1, 1, 1], [1e-3, 1e-5, 1e-6]) is None
-    assert theory_exponent(2, 3) == 2.5
+    assert theory_exponent(2, 3, "bumps") == 2.5
+    assert theory_exponent(2, 3, "relu") is None
+    assert theory_exponent(2, 0, "bumps") is None
+    assert theory_exponent(0, 3, "bumps") is None
 
 
 def test_means_over_trials_and_the_worst_matched_moment() -> None:
@@ -55,6 +58,9 @@ def test_exponents_stand_beside_the_theory() -> None:
     found = {row["family"]: row for row in exponents(rows, 0.1)}
     assert found["eq13"]["exponent"] == pytest.approx(2.0)
     assert (found["eq13"]["theory"], found["eq13"]["along"]) == (2.5, "d")
+    assert found["relu"]["theory"] is None, "it is for smooth functions"
+    assert exponents(rows, 0.1, rank=1)[0]["theory"] == 4.5, "a column that depends on the other"
+    assert exponents(rows, 0.1, rank=0)[0]["theory"] is None
     rows = means(record(target=n, error=n**-3.0) for n in (100, 200, 400))
     assert exponents(rows)[0]["along"] == "target"
 
@@ -108,15 +114,35 @@ def test_ratios_compare_equal_cells_only() -> None:
 def test_the_cheapest_setting_is_recommended() -> None:
     rows = means(
         [record(target=400, error=1e-9), record(target=200, error=1e-7), record(error=1e-4),
-         record(target=200, k=2, error=2e-7)]
+         record(target=200, k=2, kept_order=3, error=2e-7)]
     )  # fmt: skip
     found = {row["family"]: row for row in recommend(rows, 1e-6)}
     assert (found["eq13"]["k"], found["eq13"]["target"]) == (2, 200)
     assert found["all"] == {
         "m": 2, "d": 1000, "family": "all", "k": None, "target": None, "rms": 1e-3, "worst": None,
+        "trials": 0,
     }  # fmt: skip
     assert found["relu"]["k"] is None
     assert recommend(means([record(method="random", k=0)]), 1e-6) == []
+
+
+def test_of_equal_targets_the_least_work_and_then_the_most_is_recommended() -> None:
+    """k = 1 at the default effort keeps a higher order: k = 4 may be less work."""
+    rows = means(record(k=k, kept_order=kept, error=1e-9) for k, kept in ((1, 3), (3, 3), (4, 4)))
+    found = {row["family"]: row["k"] for row in recommend(rows, 1e-6)}
+    assert found == {"all": None, "eq13": 3, "relu": None}
+
+
+def test_a_setting_that_failed_in_a_trial_is_not_recommended() -> None:
+    rows = means(
+        [record(target=50, error=1e-9), record(target=50, trial=1, failed="no"),
+         record(target=200, error=1e-8), record(target=200, error=1e-8, trial=1)]
+    )  # fmt: skip
+    assert [(row["target"], row["trials"], row["failed"]) for row in rows] == [
+        (50, 1, 1), (200, 2, 0),
+    ]  # fmt: skip
+    found = {row["family"]: row for row in recommend(rows, 1e-6)}
+    assert (found["eq13"]["target"], found["eq13"]["trials"]) == (200, 2)
 
 
 def test_what_holds_for_one_size_is_not_advised_for_another() -> None:
