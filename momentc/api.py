@@ -257,6 +257,11 @@ class MomentCompressor:
         return f"{type(self).__name__}({values})"
 
     def _options(self) -> CompressOptions:
+        seed: object = self.random_state
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise UsageError(
+                f"random_state is {seed!r}; expected an integer, which gives the same result again"
+            )
         return CompressOptions(
             self.k, self.target, self.random_state, self.threads, self.tolerance, self.effort
         )
@@ -332,13 +337,29 @@ def _as_array(values: ArrayLike, name: str) -> NDArray[Any]:
     if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
         raise InputError(f"{name} has masked entries; take the rows that count, as an array")
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
     except ValueError as error:
         raise InputError(f"{name} is no array of numbers: {error}") from error
+    if array.dtype.kind == "O":
+        # The columns of a data frame have a type each: say which of them are none of numbers.
+        columns = [
+            str(column)
+            for column in getattr(values, "columns", ())
+            if np.asarray(values[column]).dtype.kind not in "biuf"  # type: ignore[index]
+        ]
+        which = f": column {', '.join(columns)}" if columns else ""
+        raise InputError(
+            f"{name} holds objects that are not plain numbers of one type{which}. Take the columns "
+            "of numbers and convert them, as .astype(float) does"
+        )
+    return array
 
 
 def _as_weights(weights: ArrayLike | None) -> NDArray[Any] | None:
-    return None if weights is None else _as_array(weights, "weights")
+    array = None if weights is None else _as_array(weights, "weights")
+    if array is not None and array.ndim == 0:
+        raise InputError("weights are a single number; expected one for each row")
+    return array
 
 
 def require_tolerance(result: Compression) -> None:
@@ -351,5 +372,6 @@ def require_tolerance(result: Compression) -> None:
     if not result.ok:
         raise VerificationError(
             f"the moments of the result differ by {result.largest_error:.1e} in the frame, more "
-            f"than the tolerance {result.tolerance:.1e}; a lower k or a larger target will do"
+            f"than the tolerance {result.tolerance:.1e}; a lower k, a larger target or a larger "
+            "tolerance will do"
         )

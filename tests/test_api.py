@@ -90,6 +90,32 @@ def test_weights_in_the_place_of_y_are_refused() -> None:
             fit(points, np.ones(100))
 
 
+class Frame:
+    """As much of a data frame as is asked for."""
+
+    columns = ("age", "name")
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return np.array([[1.5, "a"], [2.5, "b"]], dtype=object)
+
+    def __getitem__(self, column: str) -> list[object]:
+        return [1.5, 2.5] if column == "age" else ["a", "b"]
+
+
+def test_what_is_no_array_of_numbers_is_named() -> None:
+    with pytest.raises(InputError, match=r"not plain numbers of one type: column name\. Take"):
+        momentc.compress(Frame(), k=1, target=10)
+    with pytest.raises(InputError, match=r"of one type\. Take"):
+        momentc.compress(np.array([[None, 1.0]]), k=1, target=10)
+    with pytest.raises(InputError, match="weights are a single number; expected one for each row"):
+        momentc.compress(POINTS, k=1, target=10, weights=1.0)
+    for state in (None, np.random.default_rng(0), True):
+        with pytest.raises(UsageError, match=r"random_state is .*; expected an integer"):
+            momentc.compress(POINTS, k=1, target=10, random_state=state)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"X\[np.isfinite\(X\).all\(axis=1\)\] in Python"):
+        momentc.compress(np.where(POINTS > 2.0, np.nan, POINTS), k=1, target=10)
+
+
 def test_parameters_as_scikit_learn_wants_them() -> None:
     compressor = momentc.MomentCompressor(3, 200, effort="low")
     again = momentc.MomentCompressor(**compressor.get_params())

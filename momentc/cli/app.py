@@ -21,6 +21,7 @@ from momentc.cli.reproduce import HELP as REPRODUCE_HELP
 from momentc.cli.reproduce import reproduce
 from momentc.cli.verify_moments import HELP as VERIFY_HELP
 from momentc.cli.verify_moments import verify_moments
+from momentc.errors import UsageError
 from momentc.version import __version__
 
 __all__ = ["app", "build_command"]
@@ -30,7 +31,7 @@ Examples:
   momentc compress data.h5 --k 5 --target 1000     writes data.momentc.h5
   momentc verify-moments data.h5 data.momentc.h5   compares the moments, exit code 0 or 5
   momentc info data.momentc.h5                     says what a file holds
-  momentc merge parts/*.h5 --target 1000           merges the parts that --shard made
+  momentc merge parts/*.h5 -n 1000 -o all.h5       merges the parts that --shard made
   momentc error-scan data.h5 --target 500,1000     measures the error by order and target
 
 Keep a few rows of an array, with new weights, so that all moments of the rows up to order k stay
@@ -57,7 +58,6 @@ app = typer.Typer(
     name="momentc",
     cls=GuardedGroup,
     help=HELP,
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -71,14 +71,18 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def momentc(
+    context: typer.Context,
     _version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Take the options that stand before the command."""
+    """Take the options that stand before the command; without a command, show the help."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(UsageError.exit_code)
 
 
 COMMANDS = (

@@ -58,7 +58,7 @@ def comparison_facts(content: dict[str, Any]) -> Facts:
     elif content["made_from_original"]:
         kept = "not the rows of the original: FAILED"
     else:
-        kept = "not of the original: made from another array"
+        kept = "not of the original: made from another array, or with other weights"
     whole = content["rows"] == [[0, content["n_rows"]]]
     part = f"rows {_stretches(content['rows'])} of {format_count(content['n_rows'])}"
     return [

@@ -29,6 +29,10 @@ WORTH_SECONDS: Final = 10.0
 
 # The sizes of a stream follow from the budget, the sample from them, and the frame from the sample.
 WORDS: Final = {
+    "datasets": "another dataset or other weights",
+    "weighted": "the rows without weights, or with them",
+    "files": "other files, or files that have changed since",
+    "weight_exponent": "other weights",
     "stream": "another --memory",
     "sample": "other rows of the input",
     "frame": "other rows of the input",
@@ -103,8 +107,23 @@ class Checkpoints:
         if time.monotonic() - self._last >= self._every:
             self._write(stream, source, counts, next_row)
 
-    def at_the_end(self, stream: CellStream, source: Source, counts: Counts, next_row: int) -> None:
-        """Write the state that is left after the last row: it is small, and worth the pass."""
+    def at_the_end(
+        self,
+        stream: CellStream,
+        source: Source,
+        counts: Counts,
+        next_row: int,
+        check: Callable[[], None],
+    ) -> None:
+        """Write the state that is left after the last row: it is small, and worth the pass.
+
+        Also if ``check`` raises because a signal came.
+        """
+        try:
+            check()
+        except BaseException:
+            self._write(stream, source, counts, next_row)
+            raise
         if time.monotonic() - self._last >= min(WORTH_SECONDS, self._every) or self._written:
             self._write(stream, source, counts, next_row)
 

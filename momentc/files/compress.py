@@ -115,8 +115,14 @@ def _without_checkpoint(plan: CompressPlan) -> Iterator[str]:
         return
     checkpoint = checkpoint_path(plan.output)
     try:
-        if plan.checkpoints or checkpoint.exists():
+        if plan.checkpoints:
             remove_checkpoint(checkpoint)
+        elif checkpoint.exists():
+            remove_checkpoint(checkpoint)
+            yield (
+                "this run needed no checkpoint, and began at the first row: that of an earlier run "
+                "is removed"
+            )
     except OutputError as error:
         yield f"the checkpoint is not needed any more, but could not be removed: {error}"
 

@@ -74,6 +74,8 @@ def merged_output(job: MergeJob) -> str:
     ------
     UsageError
         No name was given, and the parts' names do not tell.
+    InputError
+        Nor is there a first part.
     """
     if job.output is not None:
         if not job.output:
@@ -82,8 +84,11 @@ def merged_output(job: MergeJob) -> str:
     first = Path(job.parts[0])
     stem, found, _ = first.name.rpartition(".part-")
     if not found:
+        if is_file_name(str(first)) and not first.exists():
+            raise InputError(f"{first}: no such file; expected a part that --shard made")
         raise UsageError(
-            f"the output cannot be named after {first.name}; give a name with --output"
+            f"the output cannot be named after {first.name}, which is not named as a part is "
+            "(data.part-1-of-8.h5); leave it out, or give a name with --output"
         )
     return str(first.with_name(f"{stem}.momentc{first.suffix}"))
 

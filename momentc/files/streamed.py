@@ -219,10 +219,12 @@ def work_streamed(
                 "have the weight 0"
                 + ("" if job.shard is None else "; make fewer parts, so that each has rows")
             )
-        if len(stream) > opened.sizes.left:
-            say("reducing the cells", 0, 0)
-            stream.reduce(map_function)
-        checkpoints.at_the_end(stream, source, counts, stop)
+        # What is reduced here is the whole pass: a signal waits until it can be written down.
+        with (interruption if plan.checkpoints else never_interrupted)() as check:
+            if len(stream) > opened.sizes.left:
+                say("reducing the cells", 0, 0)
+                stream.reduce(map_function)
+            checkpoints.at_the_end(stream, source, counts, stop, check)
         watch.lap("reducing the cells")
         compression = compress_stream(
             stream, opened.options, progress=say, map_function=map_function,

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.errors import InputError
+from momentc.errors import InputError, UsageError
 from momentc.io.fingerprint import LeafHasher, missing_stretches, root
 from momentc.io.numeric import require_real, require_shape
 from momentc.io.protocol import Source
@@ -107,9 +107,17 @@ class SourceBase(ABC):
 
         Raises
         ------
+        UsageError
+            The rows have weights of their own.
         InputError
             More than one column, or another number of rows.
         """
+        if self.has_weights:
+            raise UsageError(
+                f"{self.name} was written by momentc, and its rows have weights already; "
+                f"{source.name} would take their place, and the rows would stand for something "
+                "else. Multiply the two, and store rows and products as a new array"
+            )
         if source.n_columns != 1:
             raise InputError(
                 f"weights {source.name} have shape {source.shape}, expected ({self.n_rows},)"

@@ -12,6 +12,8 @@ __all__ = ["Candidate", "MissingDatasetError", "choose"]
 MAX_LISTED = 20
 """Lines of a list in a message; more do not help to choose."""
 
+RESHAPE = "Arrays of more dimensions have to become rows before: x.reshape(-1, x.shape[-1])"
+
 
 class MissingDatasetError(InputError):
     """A dataset or member that the file does not have."""
@@ -91,15 +93,22 @@ def choose(name: str, found: list[Candidate], refused: list[str]) -> str:
             raise InputError(
                 f"{name} holds {len(fitting)} arrays that could be meant. Name one with --dataset "
                 "or as "
-                f"{name}:{fitting[0].dataset}\n{_listed(fitting)}"
+                f"{name}:{fitting[0].dataset}\n{_listed(fitting)}{_in_more_dimensions(numeric)}"
             )
     if not found and refused:
         raise InputError("\n".join(refused[:MAX_LISTED]))
     raise InputError(
         f"{name} holds no array of real numbers with one or two dimensions"
         + (f"; it holds\n{_listed(found)}" if found else "")
+        + (f"\n{RESHAPE}" if any(len(candidate.shape) > 2 for candidate in numeric) else "")
         + "".join(f"\n  {reason}" for reason in refused[:MAX_LISTED])
     )
+
+
+def _in_more_dimensions(numeric: list[Candidate]) -> str:
+    """List the arrays that could be meant if they were rows; nothing if there are none."""
+    larger = [candidate for candidate in numeric if len(candidate.shape) > 2]
+    return f"\n{RESHAPE}\n{_listed(larger)}" if larger else ""
 
 
 def _listed(candidates: list[Candidate]) -> str:

@@ -227,13 +227,14 @@ def float64_blocks(
     not_finite.complain(
         source,
         "not a finite float64",
-        "Remove such rows, or drop them with --nan drop",
+        "Remove such rows: --nan drop on the command line, X[np.isfinite(X).all(axis=1)] in Python",
         unit="rows",
     )
     inexact.complain(
         source,
         "not exact in float64, in which all is computed",
-        "Accept rounding with --allow-lossy, or store smaller numbers",
+        "Accept rounding (--allow-lossy on the command line, X.astype(float) in Python), or store "
+        "smaller numbers",
         unit="values",
     )
     if reads_all and source.weights_name is not None:

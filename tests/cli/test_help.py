@@ -42,7 +42,9 @@ def test_version(invoke: Invoke) -> None:
 def test_no_command_shows_help(invoke: Invoke) -> None:
     outcome = invoke()
     assert outcome.code == 2
-    assert "Commands:" in outcome.text + outcome.stderr
+    assert outcome.stdout == b""
+    assert outcome.stderr.startswith("Usage: momentc")
+    assert "\nCommands:\n" in outcome.stderr
 
 
 def test_help_loads_nothing_heavy() -> None:

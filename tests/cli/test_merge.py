@@ -194,7 +194,8 @@ def test_the_name_of_the_result(invoke: Invoke, tmp_path: Path, sharded: Sharded
     assert (tmp_path / "parts" / "x.momentc.report.json").is_file()
     (tmp_path / "parts" / "x.part-1-of-2.npz").rename(tmp_path / "first.npz")
     said = merged(invoke, "first.npz", "parts/x.part-2-of-2.npz", code=2)
-    assert "cannot be named after first.npz; give a name with --output" in said
+    assert "cannot be named after first.npz, which is not named as a part is" in said
+    assert "none.npz: no such file" in merged(invoke, "none.npz", code=3)
 
 
 def test_the_folder_of_the_parts(invoke: Invoke, tmp_path: Path, rows: Array) -> None:

@@ -2,11 +2,16 @@
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+from momentc.map_function import MapFunction
+from momentc.streaming.stream import CellStream
 
 from .conftest import Invoke
 from .large import require
@@ -81,6 +86,57 @@ def test_what_went_before_is_said(invoke: Invoke, begun: tuple[str, ...], tmp_pa
     assert (report["resumed_after"], report["objects_per_second"]) == (12_000, 0.0)
 
 
+def test_other_weights(invoke: Invoke, begun: tuple[str, ...], tmp_path: Path) -> None:
+    """The words of the cause, not the numbers that follow from it."""
+    np.save(tmp_path / "w.npy", np.full(12_000, 1e6))
+    outcome = invoke(*begun, "-w", "w.npy")
+    assert outcome.code == 8
+    assert "is for another dataset or other weights; give the same options" in outcome.stderr
+
+
+def test_more_memory_than_before(invoke: Invoke, begun: tuple[str, ...], tmp_path: Path) -> None:
+    """The rows fit, nothing is streamed: what an earlier run had done is of no use."""
+    outcome = invoke(*changed(begun, "-M", "2G"))
+    assert outcome.code == 0
+    assert "began at the first row: that of an earlier run is removed" in outcome.stderr
+    assert hidden(tmp_path) == []
+
+
+def test_a_signal_while_the_cells_are_reduced(
+    invoke: Invoke, begun: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole pass stands behind it: it is written down before the run ends."""
+    command = (*changed(begun, "--checkpoint-every", "3600"), "--restart")
+    assert invoke(*command).code == 0
+    expected = (tmp_path / "out.npz").read_bytes()
+    (tmp_path / "out.npz").unlink()
+    (tmp_path / "out.report.json").unlink()
+    came: list[None] = []
+
+    @contextmanager
+    def waits() -> Iterator[Callable[[], None]]:
+        def look() -> None:
+            if came:
+                raise KeyboardInterrupt
+
+        yield look
+
+    def reduce(stream: CellStream, map_function: MapFunction) -> None:
+        came.append(None)
+        CellStream.reduce(stream, map_function)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("momentc.cli.compress.signals_wait", waits)
+        patch.setattr(
+            "momentc.files.streamed.CellStream", type("Slow", (CellStream,), {"reduce": reduce})
+        )
+        outcome = invoke(*command)
+    assert outcome.code == 130
+    assert "goes on from the checkpoint" in outcome.stderr
+    assert invoke(*command[:-1], "-q").code == 0
+    assert (tmp_path / "out.npz").read_bytes() == expected
+
+
 def test_another_input(invoke: Invoke, begun: tuple[str, ...], tmp_path: Path) -> None:
     """Other rows under the same name, or only another time: the rows may have changed."""
     path = tmp_path / "x.npy"
@@ -88,7 +144,7 @@ def test_another_input(invoke: Invoke, begun: tuple[str, ...], tmp_path: Path) -
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
     outcome = invoke(*begun)
     assert outcome.code == 8
-    assert "is for files = " in outcome.stderr
+    assert "is for other files, or files that have changed since; give" in outcome.stderr
     rows = np.load(path)
     rows[:, 1] += 1.0
     np.save(path, rows)

@@ -69,6 +69,15 @@ def test_several_candidates_are_listed(message_of: Callable[..., str]) -> None:
     assert "a  (2, 2)  float64" in message
     assert "b  (3, 2)  float32" in message
     assert "label" not in message
+    assert "more dimensions" not in message
+    save("x.npz", chain=np.zeros((5, 4, 3)), log_prob=np.zeros((5, 4)), other=np.ones((2, 2)))
+    message = message_of(InputError, lambda: open_source("x.npz"))
+    assert "x.npz holds 2 arrays that could be meant" in message
+    assert "Arrays of more dimensions have to become rows before" in message
+    assert "chain  (5, 4, 3)" in message
+    save("x.npz", chain=np.zeros((5, 4, 3)))
+    message = message_of(InputError, lambda: open_source("x.npz"))
+    assert "x.reshape(-1, x.shape[-1])" in message
 
 
 def test_the_only_matrix_beside_vectors() -> None:

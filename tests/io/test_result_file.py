@@ -28,7 +28,7 @@ from momentc.io.result_file import (
     write_result,
     write_result_stream,
 )
-from momentc.io.source import open_source
+from momentc.io.source import open_source, open_sources
 from momentc.weighted import WeightedSet
 
 METADATA = {
@@ -303,11 +303,14 @@ def test_a_result_is_a_weighted_source(name: str, result: WeightedSet) -> None:
 
 
 @BOTH
-def test_given_weights_go_before_those_of_a_result(name: str, result: WeightedSet) -> None:
+def test_the_weights_of_a_result_are_not_replaced(name: str, result: WeightedSet) -> None:
+    """Its rows stand for many: with other weights they would stand for themselves."""
     write(name, result)
     np.save("mass.npy", np.array([7.0, 8.0, 9.0]))
-    with open_source(name, weights="mass.npy") as source:
-        assert load_points(source).weights.tolist() == [7.0, 8.0, 9.0]
+    for names in ([name], [name, name]):
+        np.save("mass.npy", np.arange(1.0, 1.0 + 3 * len(names)))
+        with pytest.raises(UsageError, match="have weights already"):
+            open_sources(names, weights="mass.npy")
 
 
 @BOTH

@@ -127,6 +127,8 @@ def test_thin_fronts() -> None:
     assert judge_polylog(rows([1e-12, 3e-13, 1e-13, 4e-14]))[0]["ok"]
     assert not judge_polylog(rows([1e-13, 3e-13, 1e-12, 4e-12]))[0]["ok"]
     assert judge_polylog(rows([1e-16] * 4))[0]["ok"]
+    assert judge_polylog(rows([3e-12, 2e-13, 6e-15, 7e-15]))[0]["ok"], "falling to rounding"
+    assert not judge_polylog(rows([6e-15, 7e-15, 3e-12, 2e-13]))[0]["ok"]
 
 
 def test_pictures() -> None:
