@@ -28,7 +28,7 @@ def info(
         str,
         typer.Argument(
             metavar="FILE",
-            help="A file that momentc wrote, or an array file.",
+            help="A file that momentc wrote, or an array file; - for the standard input.",
             show_default=False,
         ),
     ],

@@ -18,6 +18,7 @@ Examples:
   momentc verify-moments data.h5 data.momentc.h5
   momentc verify-moments data.h5:/grp/x small.npz --weights /grp/mass --k 4 --tol 1e-12
   momentc verify-moments 'run-*.npy' all.h5
+  momentc compress data.npy -o - | tee small.npz | momentc verify-moments data.npy -
 
 Compare the moments of ORIGINAL and COMPRESSED, order by order.
 
@@ -41,7 +42,11 @@ def verify_moments(
     ],
     compressed: Annotated[
         str,
-        typer.Argument(metavar="COMPRESSED", help="What momentc made of it.", show_default=False),
+        typer.Argument(
+            metavar="COMPRESSED",
+            help="What momentc made of it, or - for the standard input.",
+            show_default=False,
+        ),
     ],
     k: Annotated[
         int | None,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from momentc.files.jobs import InputChoice, JobReport
-from momentc.files.open import is_result, open_input
+from momentc.files.open import open_input
 
 __all__ = ["describe_file"]
 
@@ -23,10 +23,10 @@ def describe_file(choice: InputChoice) -> JobReport:
     VerificationError
         A compressed file does not match its checksum.
     """
-    from momentc.io.result_file import read_result
+    from momentc.io.source import ResultSource
 
     with open_input(choice) as source:
-        if not is_result(source):
+        if not isinstance(source, ResultSource):
             content: dict[str, Any] = {
                 "kind": "array",
                 "name": source.name,
@@ -36,11 +36,10 @@ def describe_file(choice: InputChoice) -> JobReport:
                 "weighted": source.has_weights,
             }
             return JobReport(content=content, ok=True, notes=source.warnings)
-        path = str(source.path)
-    result, metadata = read_result(path)
+        result, metadata = source.result, source.metadata
     content = {
         "kind": "compressed",
-        "name": choice.location,
+        "name": source.name if source.path is None else choice.location,
         "n_rows": len(result),
         "dtype": result.points.dtype.str,
         "total_weight": result.total_weight,

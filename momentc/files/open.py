@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING
 
 from momentc.errors import InputError, UsageError
 from momentc.files.jobs import InputChoice
-from momentc.files.names import STDOUT, is_file_name
-from momentc.io.location import parse_location, printable
+from momentc.files.names import STDOUT
 
 if TYPE_CHECKING:
-    from momentc.io.source import Source
+    from momentc.io.source import ResultSource, Source
 
-__all__ = ["is_result", "open_input", "require_result"]
+__all__ = ["open_input", "open_result"]
 
 
 def open_input(choice: InputChoice, hold_at_most: int | None = None) -> "Source":
@@ -44,24 +43,15 @@ def open_input(choice: InputChoice, hold_at_most: int | None = None) -> "Source"
     )
 
 
-def is_result(source: "Source") -> bool:
-    """Whether an open source is a file that momentc wrote.
+def open_result(location: str, expected: str) -> "ResultSource":
+    """Open a file that momentc wrote, whole.
 
-    Those are small and the only ordinary files that are read whole on opening; asking the source
-    first keeps a mistyped name from reading a huge array into memory.
-    """
-    from momentc.io.source import ArraySource
-
-    return isinstance(source, ArraySource) and source.path is not None and source.path.is_file()
-
-
-def require_result(location: str, expected: str) -> None:
-    """Refuse a file that momentc has not written, by its header: an array may be huge.
+    Any other is refused by its header: an array may be huge.
 
     Parameters
     ----------
     location : str
-        A file.
+        A file, or ``-`` or another pipe.
     expected : str
         What it should have been, for the message.
 
@@ -69,15 +59,15 @@ def require_result(location: str, expected: str) -> None:
     ------
     InputError
         It is missing, malformed, or an array.
+    VerificationError
+        It is damaged.
     """
-    from momentc.io.source import open_source
+    from momentc.io.source import ResultSource, open_source
 
-    path = parse_location(location).path
-    if path is None or not is_file_name(str(path)):
-        raise InputError(
-            f"{printable(location)} is a pipe, which can be read only once; expected a file: "
-            f"{expected}"
-        )
-    with open_source(location) as source:
-        if not is_result(source):
+    if location == STDOUT and sys.stdin.isatty():
+        raise UsageError(f"{STDOUT} is a terminal; pipe in {expected}")
+    # Of a pipe with a .npy array only the header is read.
+    with open_source(location, stdin=sys.stdin.buffer, hold_at_most=0) as source:
+        if not isinstance(source, ResultSource):
             raise InputError(f"{source.name} was not written by momentc; expected {expected}")
+        return source

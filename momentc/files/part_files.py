@@ -7,11 +7,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.errors import PartsError
-from momentc.files.open import require_result
+from momentc.errors import InputError, PartsError
+from momentc.files.names import STDOUT, is_file_name
+from momentc.files.open import open_result
 from momentc.files.parts import digests_of_arrays
-from momentc.io.location import printable
-from momentc.io.result_file import read_with_extra
+from momentc.io.location import parse_location, printable
 from momentc.moments.accumulate import Moments
 from momentc.moments.frame import Dependence, Extent, Frame
 from momentc.streaming.stream import sums_of
@@ -70,8 +70,13 @@ def read_parts(locations: Sequence[str]) -> list[Part]:
     """Return the parts in the order of their rows, whatever the order of their names."""
     parts: list[Part] = []
     for location in locations:
-        require_result(location, "parts of a job, as compress --shard writes them")
-        _, metadata, extra = read_with_extra(location)
+        if not is_file_name(str(parse_location(location).path or STDOUT)):
+            raise InputError(
+                f"{printable(location)} is a pipe, which can be read only once; expected files: "
+                "parts of a job are read twice"
+            )
+        source = open_result(location, "parts of a job, as compress --shard writes them")
+        metadata, extra = source.metadata, source.extra
         if metadata.get("part") is None:
             raise PartsError(
                 f"{printable(location)} is not a part of a job: it was not made with --shard, or "

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from momentc.errors import InputError, UsageError
 from momentc.files.jobs import InputChoice, JobReport, VerifyJob
 from momentc.files.measure import Stopwatch, peak_memory
-from momentc.files.open import open_input, require_result
+from momentc.files.names import STDOUT
+from momentc.files.open import open_input, open_result
 from momentc.files.parts import digests_of_arrays
 from momentc.io.convert import float64_blocks, select_columns
 from momentc.io.location import Location, parse_location, printable
 from momentc.io.result_arrays import canonical
-from momentc.io.result_file import read_with_extra
 from momentc.io.source import Source, open_source
 from momentc.progress import ProgressCallback
 from momentc.verification import MomentComparison, compare_moments
@@ -55,6 +55,8 @@ def verify_files(
         The order cannot be known and was not given.
     """
     watch = Stopwatch(began)
+    if STDOUT in {job.source.location, *job.source.more} and job.compressed == STDOUT:
+        raise UsageError("ORIGINAL and COMPRESSED cannot both be the standard input; name a file")
     compressed, metadata, extra = _read_compressed(job.compressed)
     order = _order(job, metadata)
     choice = with_recorded_choices(
@@ -111,8 +113,8 @@ def _read_compressed(
     location: str,
 ) -> tuple[WeightedSet, dict[str, Any], dict[str, NDArray[Any]]]:
     """Read the compressed file."""
-    require_result(location, "first the original, then what momentc compress made of it")
-    return read_with_extra(location)
+    source = open_result(location, "first the original, then what momentc compress made of it")
+    return source.result, source.metadata, source.extra
 
 
 def _read_columns(columns: NDArray[np.int64], metadata: dict[str, Any]) -> NDArray[np.int64]:

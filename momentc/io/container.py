@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from momentc.errors import InputError, UsageError
-from momentc.io.base import ArraySource, SourceBase
+from momentc.io.base import SourceBase
 from momentc.io.choice import MissingDatasetError
 from momentc.io.hdf5 import Hdf5Source, find_dataset, open_hdf5
 from momentc.io.location import SNIFF_BYTES, STDIN, FileFormat, Location, sniff
@@ -19,7 +19,8 @@ from momentc.io.npy import MAGIC, NpySource, read_header, source_from_bytes
 from momentc.io.npz import NpzArchive, NpzSource
 from momentc.io.pipe import is_stream, read_exactly, read_stream
 from momentc.io.pipe_source import PipeSource
-from momentc.io.result_bytes import decode_result, is_result_file, is_result_members
+from momentc.io.result_bytes import is_result_file, is_result_members
+from momentc.io.result_source import ResultSource
 from momentc.io.stamp import FileStamp
 
 __all__ = ["Container", "open_array", "open_container", "open_inside"]
@@ -181,19 +182,12 @@ def _open_hdf5(container: Container, dataset: str | None, *, allow_external: boo
         raise
 
 
-def _result_source(container: Container, file: BinaryIO) -> ArraySource:
+def _result_source(container: Container, file: BinaryIO) -> ResultSource:
     """Read a file of momentc whole (it is small), checksum and all."""
     file.seek(0)
     with file:
         data = container.data if container.data is not None else file.read()
-    result, _ = decode_result(data, container.name)
-    return ArraySource(
-        result.points,
-        result.weights,
-        container.name,
-        path=container.location.path,
-        dataset=container.location.dataset,
-    )
+    return ResultSource(container.location, data)
 
 
 def open_inside(container: Container, dataset: str, *, allow_external: bool) -> SourceBase | None:

@@ -10,8 +10,9 @@ from momentc.io.concat import ConcatSource
 from momentc.io.container import Container, open_array, open_container, open_inside
 from momentc.io.location import STDIN, parse_location, printable
 from momentc.io.protocol import Source
+from momentc.io.result_source import ResultSource
 
-__all__ = ["ArraySource", "Source", "open_source", "open_sources"]
+__all__ = ["ArraySource", "ResultSource", "Source", "open_source", "open_sources"]
 
 
 def open_source(
@@ -33,8 +34,8 @@ def open_source(
     dataset : str, optional
         HDF5 dataset path or .npz member. Default: the only 2-D (or, if none, 1-D) array of numbers.
     weights : str, optional
-        Dataset of the same file (looked for first), or a location of its own. Goes before the
-        weights that a file of momentc has itself.
+        Dataset of the same file (looked for first), or a location of its own. A file of
+        momentc has weights already, and takes no others.
     allow_external : bool, default False
         Follow HDF5 links, external storage and virtual datasets into other files.
     stdin : binary file, optional
@@ -52,7 +53,7 @@ def open_source(
     Raises
     ------
     UsageError
-        The arguments contradict each other.
+        The arguments contradict each other, or the rows have weights already.
     InputError
         The file is missing, malformed, unsafe, or not rows of real numbers.
     VerificationError

@@ -88,18 +88,41 @@ def test_process_substitution(data: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["n_kept"] == 20
 
 
-def test_a_result_that_comes_through_a_pipe_is_said_to(data: Path, tmp_path: Path) -> None:
-    """It is read more than once; that it was not written by momentc would be wrong."""
+def test_a_result_comes_through_a_pipe(data: Path, tmp_path: Path) -> None:
+    """Verified, and described, as the file would be; damage and other arrays are seen."""
     del data
     in_bash("momentc compress data.h5 -d x -k 1 -n 20 -q -o out.npz", tmp_path)
     for script in (
         "momentc verify-moments data.h5 <(cat out.npz)",
         "cat out.npz | momentc verify-moments data.h5 -",
-        "cat out.npz | momentc merge - -n 10 -o m.npz",
+        "momentc compress data.h5 -d x -k 1 -n 20 -q -o - | momentc verify-moments data.h5 -",
     ):
         done = in_bash(script, tmp_path)
-        assert done.returncode == 3
-        assert b"is a pipe, which can be read only once; expected a file" in done.stderr
+        assert done.returncode == 0, done.stderr
+        assert b"kept rows     rows of the original, bit for bit: ok" in done.stdout
+    described = in_bash("cat out.npz | momentc info -", tmp_path).stdout.splitlines()
+    of_the_file = in_bash("momentc info out.npz", tmp_path).stdout.splitlines()
+    assert described[0] != of_the_file[0], "the name"
+    assert described[1:] == of_the_file[1:]
+    damaged = "python -c \"b = bytearray(open('out.npz', 'rb').read()); b[200] ^= 1; "
+    damaged += "open('bad.npz', 'wb').write(b)\"; cat bad.npz | "
+    assert in_bash(f"{damaged} momentc verify-moments data.h5 -", tmp_path).returncode == 5
+    plain = "python -c \"import numpy; numpy.save('a.npy', numpy.ones((9, 2)))\"; cat a.npy | "
+    done = in_bash(f"{plain} momentc verify-moments data.h5 -", tmp_path)
+    assert done.returncode == 3
+    assert b"was not written by momentc; expected first the original" in done.stderr
+    done = in_bash("cat out.npz | momentc verify-moments - -", tmp_path)
+    assert done.returncode == 2
+    assert b"cannot both be the standard input" in done.stderr
+
+
+def test_parts_do_not_come_through_a_pipe(data: Path, tmp_path: Path) -> None:
+    """They are read more than once; that they were not written by momentc would be wrong."""
+    del data
+    in_bash("momentc compress data.h5 -d x -k 1 -n 20 -q -o out.npz", tmp_path)
+    done = in_bash("cat out.npz | momentc merge - -n 10 -o m.npz", tmp_path)
+    assert done.returncode == 3
+    assert b"is a pipe, which can be read only once; expected files" in done.stderr
 
 
 def test_less_address_space_than_the_libraries_need(data: Path, tmp_path: Path) -> None:

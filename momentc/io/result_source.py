@@ -1,0 +1,50 @@
+"""A file that momentc wrote, as a source of its points with their weights."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from momentc.io.base import ArraySource
+from momentc.io.location import Location
+from momentc.io.result_bytes import decode_with_extra
+from momentc.weighted import WeightedSet
+
+__all__ = ["ResultSource"]
+
+
+class ResultSource(ArraySource):
+    """The weighted set of a file of momentc, and what the file says of it.
+
+    Parameters
+    ----------
+    location : Location
+        Where the file came from; a file, or the standard input.
+    data : bytes
+        The file: it is small.
+
+    Attributes
+    ----------
+    result : WeightedSet
+    metadata : dict
+    extra : dict of str to ndarray
+        See :func:`momentc.io.result_bytes.decode_with_extra`.
+
+    Raises
+    ------
+    InputError, VerificationError
+        As that function.
+    """
+
+    result: WeightedSet
+    metadata: dict[str, Any]
+    extra: dict[str, NDArray[Any]]
+
+    def __init__(self, location: Location, data: bytes) -> None:
+        self.result, self.metadata, self.extra = decode_with_extra(data, location.name)
+        super().__init__(
+            self.result.points,
+            self.result.weights,
+            location.name,
+            path=location.path,
+            dataset=location.dataset,
+        )
