@@ -52,7 +52,7 @@ def scan_tables(content: dict[str, Any]) -> list[Table]:
         tables.append(_polylog(content["polylog"]))
     elif len(rows) <= MOST_ROWS:
         tables.append(_means(rows))
-    if (table := _exponents(content["exponents"])) is not None:
+    if (table := _exponents(content["exponents"], content["rank"])) is not None:
         tables.append(table)
     if content["ratios"] and not content["polylog"]:
         tables.append(_ratios(content["ratios"]))
@@ -107,10 +107,10 @@ def _means(rows: Sequence[dict[str, Any]]) -> Table:
     return ("Error of the function panel (rms over its functions, mean over trials)", head, lines)
 
 
-def _exponents(found: Sequence[dict[str, Any]]) -> Table | None:
+def _exponents(found: Sequence[dict[str, Any]], rank: int | None) -> Table | None:
     """Return the exponents of one family: the paper's function, or the first of the panel.
 
-    Beside the theory, where there is one.
+    Beside the theory, where there is one. Its m are the independent columns.
     """
     known = [row for row in found if row["theory"]] or [
         row for row in found if row["k"] and row["target"] is None
@@ -127,8 +127,9 @@ def _exponents(found: Sequence[dict[str, Any]]) -> Table | None:
     )
     lines = [
         [
-            str(row["m"]), *([format_count(row["d"])] if several else ()), row["method"],
-            str(row["k"]), f"{row['exponent']:.2f} ± {row['standard_error']:.2f}",
+            str(row["m"] if rank is None else rank),
+            *([format_count(row["d"])] if several else ()), row["method"], str(row["k"]),
+            f"{row['exponent']:.2f} ± {row['standard_error']:.2f}",
             f"{row['theory']:.2f}" if row["theory"] else "-", str(row["points"]),
         ]
         for row in ordered

@@ -56,7 +56,8 @@ def draw_scan(
         shown = [row for row in exponents if row["family"] == name and row["theory"]]
     else:
         panels = [(FORMULAS.get(name, name), ms[0], name) for name in families]
-        title = f"Error of the function panel, m = {ms[0]}"
+        dependent = "" if rank in {None, ms[0]} else f", {rank} of them independent"
+        title = f"Error of the function panel, m = {ms[0]}{dependent}"
         shown = []
     count = len(panels) + bool(shown)
     n_columns = 2 if count in {2, 4} else min(3, count)

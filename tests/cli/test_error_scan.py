@@ -202,6 +202,7 @@ def test_the_theory_counts_independent_columns(invoke: Invoke, tmp_path: Path) -
     found = json.loads((tmp_path / "s.json").read_text())
     assert found["rank"] == 1
     assert [row["theory"] for row in found["exponents"]] == [2.5]
+    assert outcome.text.split("(k+1)/m + 0.5  points\n")[1].split()[0] == "1", "its m"
 
 
 def test_polylog(invoke: Invoke) -> None:
