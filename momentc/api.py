@@ -341,18 +341,25 @@ def _as_array(values: ArrayLike, name: str) -> NDArray[Any]:
     except ValueError as error:
         raise InputError(f"{name} is no array of numbers: {error}") from error
     if array.dtype.kind == "O":
-        # The columns of a data frame have a type each: say which of them are none of numbers.
-        columns = [
-            str(column)
-            for column in getattr(values, "columns", ())
-            if np.asarray(values[column]).dtype.kind not in "biuf"  # type: ignore[index]
-        ]
-        which = f": column {', '.join(columns)}" if columns else ""
+        which = ", ".join(_columns_without_numbers(values))
+        which = f": column {which}" if which else ""
         raise InputError(
             f"{name} holds objects that are not plain numbers of one type{which}. Take the columns "
             "of numbers and convert them, as .astype(float) does"
         )
     return array
+
+
+def _columns_without_numbers(values: Any) -> list[str]:
+    """Return the columns of a data frame that are none of numbers; [] of anything else."""
+    try:
+        return [
+            str(column)
+            for column in values.columns
+            if np.asarray(values[column]).dtype.kind not in "biuf"
+        ]
+    except Exception:  # whatever it is, it has no columns by name: the message does without
+        return []
 
 
 def _as_weights(weights: ArrayLike | None) -> NDArray[Any] | None:

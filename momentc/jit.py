@@ -61,14 +61,14 @@ class CollectorPause(event.Listener):
 
     def on_start(self, event: Any) -> None:
         """Pause it, unless this is a kernel within a kernel."""
-        if self._depth == 0:
+        self._depth += 1
+        if self._depth == 1:
             self._was_on = gc.isenabled()
             gc.disable()
-        self._depth += 1
 
     def on_end(self, event: Any) -> None:
         """Let it go on, if it was on before."""
-        self._depth -= 1
+        self._depth = max(0, self._depth - 1)  # another listener's start may have failed before
         if self._depth == 0 and self._was_on:
             gc.enable()
 

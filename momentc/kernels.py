@@ -50,9 +50,13 @@ def compile_side_by_side() -> None:
 
 def _start(part: str) -> subprocess.Popen[bytes]:
     # Its garbage collector is off from the start: it ends before that could matter (see ``jit``).
-    code = f"import gc; gc.disable(); from momentc.kernels import PARTS; PARTS[{part!r}]()"
+    # Modules are looked for where this process found them, not in the current folder besides.
+    code = (
+        f"import gc, sys; gc.disable(); sys.path[:] = {sys.path!r}; "
+        f"from momentc.kernels import PARTS; PARTS[{part!r}]()"
+    )
     return subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

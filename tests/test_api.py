@@ -105,6 +105,11 @@ class Frame:
 def test_what_is_no_array_of_numbers_is_named() -> None:
     with pytest.raises(InputError, match=r"not plain numbers of one type: column name\. Take"):
         momentc.compress(Frame(), k=1, target=10)
+    odd = Frame()
+    for columns in (len, [[1.0], [2.0]], 3):
+        odd.columns = columns  # type: ignore[assignment]
+        with pytest.raises(InputError, match=r"of one type"):
+            momentc.compress(odd, k=1, target=10)
     with pytest.raises(InputError, match=r"of one type\. Take"):
         momentc.compress(np.array([[None, 1.0]]), k=1, target=10)
     with pytest.raises(InputError, match="weights are a single number; expected one for each row"):

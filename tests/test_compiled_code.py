@@ -17,7 +17,7 @@ from numba.core import event
 
 from momentc import compiled_code
 from momentc.compiled_code import PACKAGE, STAMP, discard_outdated_code, has_current_code
-from momentc.jit import Announcement
+from momentc.jit import Announcement, CollectorPause
 from momentc.moments.features import fill_products
 
 CALLEE = """
@@ -165,6 +165,12 @@ def test_the_collector_rests_while_a_kernel_is_compiled() -> None:
         assert not gc.isenabled(), "whoever switched it off wants it off"
     finally:
         gc.enable()
+    pause = CollectorPause()
+    pause.on_end(None)  # of a kernel whose start another listener has cut short
+    pause.on_start(None)
+    assert not gc.isenabled()
+    pause.on_end(None)
+    assert gc.isenabled()
 
 
 def test_compiling_is_announced_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,5 +1,6 @@
 """The program: its commands, ``--help`` and ``--version``."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -81,7 +82,8 @@ def momentc(
 ) -> None:
     """Take the options that stand before the command; without a command, show the help."""
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
+        with suppress(OSError):  # nobody may be there to read it
+            typer.echo(context.get_help(), err=True)
         raise typer.Exit(UsageError.exit_code)
 
 

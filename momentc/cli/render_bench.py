@@ -88,7 +88,7 @@ def _baselines(cells: Sequence[dict[str, Any]]) -> Table:
             lines.append(
                 [
                     *place, name, _seconds(other["seconds"]),
-                    f"{other['seconds'] / cell['seconds']:,.3g}x",
+                    f"{other['seconds'] / cell['seconds']:,.3g}x" if other["ok"] else "-",
                     format_error(other["moment_error"]), _verdict(other),
                 ]
             )  # fmt: skip

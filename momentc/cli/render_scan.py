@@ -33,7 +33,7 @@ def scan_facts(content: dict[str, Any], output: str | None, plot: str | None) ->
     if worst:
         facts.append(("moment error", f"at most {format_error(max(worst))} up to order k"))
     facts += [("failed", sentence) for sentence in content["failed"]]
-    if content["recommended"]:
+    if content["max_error"] is not None and not content["missing"]:
         facts.append(("advice", _advice(content)))
     if output not in {None, "-"}:
         facts.append(("output", str(output)))
@@ -64,7 +64,9 @@ def scan_tables(content: dict[str, Any]) -> list[Table]:
 def _advice(content: dict[str, Any]) -> str:
     everything = [row for row in content["recommended"] if row["family"] == "all"]
     bound = format_error(content["max_error"])
-    if len(everything) > 1:
+    if not everything:
+        return "none: there is no setting that momentc could do in every trial"
+    if len({(row["m"], row["d"]) for row in content["rows"]}) > 1:
         return f"the last table has the cheapest settings seen with an rms error <= {bound}"
     (best,) = everything
     if best["k"] is None:

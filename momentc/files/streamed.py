@@ -190,7 +190,7 @@ def work_streamed(
     say : callable
         Called with stage, objects done and total.
     interruption : callable
-        Opens the stretch in which a signal waits for the end of a block.
+        Opens the stretch in which a signal waits until what was done can be written down.
 
     Raises
     ------
@@ -203,28 +203,14 @@ def work_streamed(
     head = part_head(job, source, plan, opened)
     watch.lap("looking at a sample")
     checkpoints = Checkpoints(job, plan, head)
-    start, stop = plan.rows
+    # Without a checkpoint there is nothing to wait for, and a pipe that stalls may never go on: it
+    # is read by the thread that gets the signals.
+    waits = interruption if plan.checkpoints else never_interrupted
     with thread_map(opened.options.threads) as map_function, checkpoints.named_by_interruptions():
-        if plan.ranges:
-            stream, counts = take_in_ranges(job, source, plan, opened, say)
-        else:
-            stream, counts = _take_in_one_pass(
-                job, source, plan, opened, checkpoints, say, interruption, map_function
+        with waits() as check:
+            stream, counts = _take_in(
+                job, source, plan, opened, checkpoints, watch, say, check, map_function
             )
-        watch.lap("streaming")
-        if stream.extent is None:
-            raise InputError(
-                f"{source.name}: none of the rows {start} .. {stop - 1} is left: "
-                f"{counts.n_dropped_nan} hold a value that is not finite, {counts.n_zero_weight} "
-                "have the weight 0"
-                + ("" if job.shard is None else "; make fewer parts, so that each has rows")
-            )
-        # What is reduced here is the whole pass: a signal waits until it can be written down.
-        with (interruption if plan.checkpoints else never_interrupted)() as check:
-            if len(stream) > opened.sizes.left:
-                say("reducing the cells", 0, 0)
-                stream.reduce(map_function)
-            checkpoints.at_the_end(stream, source, counts, stop, check)
         watch.lap("reducing the cells")
         compression = compress_stream(
             stream, opened.options, progress=say, map_function=map_function,
@@ -252,6 +238,44 @@ def work_streamed(
     )
 
 
+def _take_in(
+    job: CompressJob,
+    source: Source,
+    plan: CompressPlan,
+    opened: StreamInput,
+    checkpoints: Checkpoints,
+    watch: Stopwatch,
+    say: ProgressCallback,
+    check: Callable[[], None],
+    map_function: MapFunction,
+) -> tuple[CellStream, Counts]:
+    """Take in all rows of a job, until so few points are left as are compressed in memory.
+
+    A signal waits for the end of a block, and then of the reduction of the cells: behind that
+    stands the whole pass.
+    """
+    start, stop = plan.rows
+    if plan.ranges:
+        stream, counts = take_in_ranges(job, source, plan, opened, say)
+    else:
+        stream, counts = _take_in_one_pass(
+            job, source, plan, opened, checkpoints, say, check, map_function
+        )
+    watch.lap("streaming")
+    if stream.extent is None:
+        raise InputError(
+            f"{source.name}: none of the rows {start} .. {stop - 1} is left: "
+            f"{counts.n_dropped_nan} hold a value that is not finite, {counts.n_zero_weight} "
+            "have the weight 0"
+            + ("" if job.shard is None else "; make fewer parts, so that each has rows")
+        )
+    if len(stream) > opened.sizes.left:
+        say("reducing the cells", 0, 0)
+        stream.reduce(map_function)
+    checkpoints.at_the_end(stream, source, counts, stop, check)
+    return stream, counts
+
+
 def _take_in_one_pass(
     job: CompressJob,
     source: Source,
@@ -259,7 +283,7 @@ def _take_in_one_pass(
     opened: StreamInput,
     checkpoints: Checkpoints,
     say: ProgressCallback,
-    interruption: Interruption,
+    check: Callable[[], None],
     map_function: MapFunction,
 ) -> tuple[CellStream, Counts]:
     """Stream the rows of a job from the first to the last, from where a checkpoint stands."""
@@ -270,11 +294,8 @@ def _take_in_one_pass(
         source, opened.columns, nan=job.source.nan, allow_lossy=job.source.allow_lossy,
         rows_per_block=opened.sizes.block_rows, start=max(start, first), stop=stop,
     )  # fmt: skip
-    # Without a checkpoint there is nothing to wait for, and a pipe that stalls may never go on: it
-    # is read by the thread that gets the signals.
-    waits = interruption if plan.checkpoints else never_interrupted
     reading = nullcontext if source.sequential_only else read_ahead
-    with waits() as check, reading(blocks) as ahead:
+    with reading(blocks) as ahead:
         for block in ahead:
             take_in(stream, block, plan.n_raw, counts, map_function)
             say("streaming", block.stop - start, stop - start)

@@ -108,7 +108,7 @@ class SourceBase(ABC):
         Raises
         ------
         UsageError
-            The rows have weights of their own.
+            The rows have weights of their own, and these are others.
         InputError
             More than one column, or another number of rows.
         """

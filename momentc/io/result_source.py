@@ -4,7 +4,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from momentc.io.base import ArraySource
+from momentc.io.base import ArraySource, SourceBase
 from momentc.io.location import Location
 from momentc.io.result_bytes import decode_with_extra
 from momentc.weighted import WeightedSet
@@ -48,3 +48,11 @@ class ResultSource(ArraySource):
             path=location.path,
             dataset=location.dataset,
         )
+
+    def attach_weights(self, source: SourceBase) -> None:
+        """Refuse other weights than the rows have; see :class:`SourceBase`."""
+        is_here = self.path is not None and source.path == self.path
+        if self.has_weights and is_here and str(source.dataset).strip("/") == "c":
+            source.close()  # they are those
+            return
+        super().attach_weights(source)

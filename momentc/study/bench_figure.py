@@ -76,7 +76,7 @@ def _draw_times(
             found = [
                 (r["d"], r["baselines"][name]["seconds"])
                 for r in line
-                if "seconds" in r["baselines"].get(name, {})
+                if r["baselines"].get(name, {}).get("ok", False)
             ]
             if found:
                 axis.plot(
@@ -179,7 +179,7 @@ def _legend(figure: Any, records: Sequence[Record], colours: dict[Any, str]) -> 
                    markerfacecolor="#444444" if count == threads[-1] else "white",
                    label=f"{count} {word}")
         )  # fmt: skip
-    used = {name for r in records for name, other in r["baselines"].items() if "seconds" in other}
+    used = {name for r in records for name, other in r["baselines"].items() if other.get("ok")}
     handles += [
         Line2D([], [], color="#444444", linestyle=":", marker=BASELINE_MARKERS[name],
                markerfacecolor="white", label=name)

@@ -48,7 +48,7 @@ def time_exponents(records: Sequence[Record], fraction: float | None = None) -> 
         for record in line:
             timed["momentc"].append((record["d"], record["seconds"]))
             for name, other in record["baselines"].items():
-                if "seconds" in other:
+                if other.get("ok", False):
                     timed[name].append((record["d"], other["seconds"]))
         for system, points in sorted(timed.items()):
             law = fit_power([d for d, _ in points], [seconds for _, seconds in points])

@@ -167,9 +167,15 @@ def choose_order(
         reason = "k = 1: all distinct rows are kept as they are, whatever the order"
         return OrderChoice(1, target, 0, n_points, (), reason)
     check_request(1, target, n_points, rank)
-    # A sample with fewer rows than are wanted is reduced in the same proportion.
-    if len(points) <= target:
-        options = replace(options, target=max(1, len(points) // PART_OF_TARGET))
+    if len(points) < n_points:
+        # A sample that is smaller than the part it stands for is reduced to as small a part.
+        options = replace(options, target=min(target, len(points) // PART_OF_TARGET))
+        if options.target < n_moments(rank, 1):
+            reason = (
+                f"k = 1: of a sample of the {n_points} rows only {len(points)} count, too few to "
+                "measure an order by; give one with --k"
+            )
+            return OrderChoice(1, target, 0, n_points, (), reason)
     candidates = candidate_orders(rank, options.target)
     parts = _parts(points, weights, options.target, options.seed)
     trials: list[OrderTrial] = []
@@ -189,7 +195,7 @@ def choose_order(
         )
     best = pick(trials)
     n_measured = len(parts[0][0])
-    reason = _reason(best, trials, target, n_measured, n_points)
+    reason = _reason(best, trials, target, options.target, n_measured, n_points)
     return OrderChoice(best.k, target, n_measured, n_points, tuple(trials), reason)
 
 
@@ -265,12 +271,18 @@ def _try(k: int, parts: Sequence[_Part], options: CompressOptions) -> OrderTrial
 
 
 def _reason(
-    best: OrderTrial, trials: list[OrderTrial], target: int, n_rows: int, n_points: int
+    best: OrderTrial,
+    trials: list[OrderTrial],
+    target: int,
+    measured: int,
+    n_rows: int,
+    n_points: int,
 ) -> str:
     tried = f" (kept to order {best.kept_order} where it was tried)"
     kept = "" if best.kept_order == best.k else tried
     place = trials.index(best)
     part = "all" if n_rows == n_points else f"{n_rows} of {n_points}"
+    smaller = "" if measured == target else f", reduced to {measured},"
     others = "".join(
         f"; k = {trial.k}: {_error(trial.typical)} and {_error(trial.largest)}"
         for trial in (trials[max(0, place - 1) : place] + trials[place + 1 : place + 2])
@@ -281,9 +293,9 @@ def _reason(
         if better else ""
     )  # fmt: skip
     return (
-        f"k = {best.k}{kept} was chosen for target {target}: on {part} rows held-out functions are "
-        f"off by {_error(best.typical)} in the geometric mean of their families, and by "
-        f"{_error(best.largest)} in the worst{others}{equal}"
+        f"k = {best.k}{kept} was chosen for target {target}: on {part} rows{smaller} held-out "
+        f"functions are off by {_error(best.typical)} in the geometric mean of their families, and "
+        f"by {_error(best.largest)} in the worst{others}{equal}"
     )
 
 

@@ -74,6 +74,11 @@ def test_a_baseline_that_is_wrong_is_named(
     outcome = invoke(*TINY, "--d", "200,400", "--baseline", "svd", "-o", "b.json")
     assert outcome.code == 0
     assert "svd       2 of its results FAILED the verification" in outcome.text
+    lines = [line.split() for line in outcome.text.splitlines() if "  svd  " in line]
+    assert [line[-3:] for line in lines] == [
+        ["-", lines[0][-2], "FAILED"],
+        ["-", lines[1][-2], "FAILED"],
+    ]
     assert json.loads((tmp_path / "b.json").read_text())["wrong_baselines"] == {"svd": 2}
 
 

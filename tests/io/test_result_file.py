@@ -311,6 +311,9 @@ def test_the_weights_of_a_result_are_not_replaced(name: str, result: WeightedSet
         np.save("mass.npy", np.arange(1.0, 1.0 + 3 * len(names)))
         with pytest.raises(UsageError, match="have weights already"):
             open_sources(names, weights="mass.npy")
+    for own in ("c", f"{name}:c"):
+        with open_source(name, weights=own) as source:
+            assert load_points(source).weights.tolist() == result.weights.tolist(), "they are those"
 
 
 @BOTH

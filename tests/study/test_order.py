@@ -29,8 +29,8 @@ def test_negligible_errors_count_as_equal_and_the_cheaper_order_is_taken() -> No
 def test_a_choice_that_is_not_the_least_says_why() -> None:
     cheap, better = trial(1, 1, 1.1e-3, 1.1e-3), trial(2, 2, 1e-3, 1e-3)
     assert pick([cheap, better]) == cheap
-    assert "up to 15% counts as equal" in order._reason(cheap, [cheap, better], 20, 50, 50)
-    assert "counts as equal" not in order._reason(better, [cheap, better], 20, 50, 50)
+    assert "up to 15% counts as equal" in order._reason(cheap, [cheap, better], 20, 20, 50, 50)
+    assert "counts as equal" not in order._reason(better, [cheap, better], 20, 20, 50, 50)
 
 
 def test_of_equal_results_the_one_that_promises_most() -> None:
@@ -79,11 +79,17 @@ def test_a_sample_is_not_taken_for_the_input() -> None:
     choice = choose_order(points, np.ones(2000), options, n_rows=50_000)
     assert "of 50000 rows" in choice.reason
     assert choice.n_points == 50_000
-    # Fewer rows than are to be kept: not all are kept, and a smaller target shows which order.
-    options = CompressOptions(target=3000, threads=1, effort="low")
-    choice = choose_order(points, np.ones(2000), options, n_rows=50_000)
-    assert choice.target == 3000
-    assert len(choice.trials) > 1
+    assert "reduced to" not in choice.reason
+    # Fewer rows than are to be kept, or than a part has: a smaller target shows which order.
+    for target in (1500, 3000):
+        options = CompressOptions(target=target, threads=1, effort="low")
+        choice = choose_order(points, np.ones(2000), options, n_rows=50_000)
+        assert choice.target == target
+        assert len(choice.trials) > 1
+        assert "of 50000 rows, reduced to 333, held-out" in choice.reason
+    few = choose_order(points[:14], np.ones(14), options, n_rows=50_000)
+    assert (few.k, few.trials) == (1, ())
+    assert "only 14 count" in few.reason
 
 
 def test_errors_at_rounding_are_not_given_as_figures() -> None:

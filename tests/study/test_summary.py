@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 
-from momentc.study.bench_summary import memory_growth, speedups, time_exponents
+from momentc.study.bench_summary import (
+    memory_growth,
+    speedups,
+    time_exponents,
+    wrong_baselines,
+)
 from momentc.study.fit import fit_power, theory_exponent
 from momentc.study.run import TimeLeft
 from momentc.study.summary import exponents, means, polylog_rows, ratios, recommend
@@ -145,6 +150,21 @@ def test_a_setting_that_failed_in_a_trial_is_not_recommended() -> None:
     assert (found["eq13"]["target"], found["eq13"]["trials"]) == (200, 2)
 
 
+def test_no_advice_where_nothing_was_done_in_every_trial() -> None:
+    assert recommend(means([record(), record(trial=1, failed="no")]), 1.0) == []
+
+
+def test_a_baseline_that_is_wrong_has_no_exponent() -> None:
+    cells = [
+        {"m": 1, "k": 2, "threads": 1, "d": d, "target": 3, "seconds": d * 1e-6,
+         "baselines": {"svd": {"seconds": d * 1e-3, "ok": False},
+                       "paper": {"seconds": d * 1e-3, "ok": True}}}
+        for d in (1000, 2000, 4000)
+    ]  # fmt: skip
+    assert [row["system"] for row in time_exponents(cells)] == ["momentc", "paper"]
+    assert wrong_baselines(cells) == {"svd": 3}
+
+
 def test_what_holds_for_one_size_is_not_advised_for_another() -> None:
     rows = means([record(d=1000, error=1e-4), record(d=4000, error=1e-8, target=50)])
     found = [row for row in recommend(rows, 1e-2) if row["family"] == "all"]
@@ -194,7 +214,7 @@ def test_bench_exponents_speedups_and_memory() -> None:
     cells = [
         {
             "m": 2, "k": 5, "d": d, "target": 100, "threads": t, "seconds": d / t * 1e-5,
-            "peak_memory": 1e8 + 80 * d, "baselines": {"svd": {"seconds": d**2 * 1e-6}},
+            "peak_memory": 1e8 + 80 * d, "baselines": {"svd": {"seconds": d**2 * 1e-6, "ok": True}},
         }
         for d in (1000, 2000, 4000) for t in (1, 2)
     ]  # fmt: skip
