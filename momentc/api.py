@@ -143,7 +143,7 @@ class MomentCompressor:
         _refuse_y(y)
         array = _as_array(X, "X")
         self._batches = None
-        with ArraySource(array, _as_weights(sample_weight)) as source:
+        with ArraySource(array, _as_weights(sample_weight), hashed=False) as source:
             loaded = load_points(source)
             result = compress_points(loaded.points, loaded.weights, self._options())
             require_tolerance(result)
@@ -179,7 +179,7 @@ class MomentCompressor:
             none = np.empty(0, np.int64)
             batch = Batch(empty, empty.astype(np.float64), np.empty(0), none, len(array))
         else:
-            with ArraySource(array, weights) as source:
+            with ArraySource(array, weights, hashed=False) as source:
                 loaded = load_points(source)
                 rows = source.take(loaded.index)
             batch = Batch(rows, loaded.points, loaded.weights, loaded.index, len(array))
@@ -306,9 +306,10 @@ def verify_moments(
         raise UsageError("compressed does not say its order k; give one")
     if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 1:
         raise UsageError(f"k must be an integer, at least 1, got {order!r}")
-    with ArraySource(_as_array(points, "points"), _as_weights(weights)) as source:
+    original = _as_array(points, "points")
+    with ArraySource(original, _as_weights(weights), hashed=False) as source:
         loaded = load_points(source)
-    with ArraySource(compressed.points, compressed.weights) as source:
+    with ArraySource(compressed.points, compressed.weights, hashed=False) as source:
         other = load_points(source)
 
     def blocks() -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:

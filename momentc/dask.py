@@ -172,7 +172,8 @@ def _reduce_chunk(shape: StreamShape, dtype: np.dtype[Any], chunk: _Chunk) -> St
     if len(rows) == 0:
         return stream.state()
     rows = np.ascontiguousarray(rows, dtype=dtype)
-    with ArraySource(rows, name=f"the chunk that begins with row {first}") as source:
+    name = f"the chunk that begins with row {first}"
+    with ArraySource(rows, name=name, hashed=False) as source:
         points = load_points(source).points
     raw = rows_as_bytes(rows)
     index = np.arange(first, first + len(rows), dtype=np.int64)

@@ -320,6 +320,14 @@ def test_loading_fills_the_fingerprint_in_the_same_pass(
     assert fingerprint == ArraySource(points).fingerprint()
 
 
+def test_what_nobody_asks_for_is_not_hashed(points: NDArray[np.float64]) -> None:
+    """An array from Python: its fingerprint is found when it is asked for."""
+    with ArraySource(points, hashed=False) as plain, ArraySource(points) as source:
+        load_points(plain)
+        assert plain.digests == {}
+        assert plain.fingerprint() == source.fingerprint()
+
+
 def test_one_fingerprint_whatever_the_container(points: NDArray[np.float64]) -> None:
     np.save("c.npy", points)
     np.save("f.npy", np.asfortranarray(points))
