@@ -79,6 +79,14 @@ class Compression:
         """Whether the moments up to order k agree within the tolerance."""
         return self.holds(self.error)
 
+    def __repr__(self) -> str:
+        """Say what came of it in a line; the arrays have hundreds."""
+        return (
+            f"<Compression: {self.n_points} -> {len(self.support)} points, k={self.k} (kept to "
+            f"order {self.kept_order}), rank {self.rank}, moment error {self.largest_error:.1e}, "
+            f"{'ok' if self.ok else 'FAILED'}>"
+        )
+
     @property
     def largest_error(self) -> float:
         """Largest of the errors up to order k; NaN if one of them is NaN."""

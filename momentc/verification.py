@@ -63,6 +63,15 @@ class MomentComparison:
         """Whether the moments up to order k agree within the tolerance."""
         return worst_error(self.error, self.k) <= self.tolerance
 
+    def __repr__(self) -> str:
+        """Say what was found in a line."""
+        before, after = self.n_points
+        return (
+            f"<MomentComparison: {before} and {after} points, k={self.k}, rank {self.rank}, moment "
+            f"error {worst_error(self.error, self.k):.1e}, tolerance {self.tolerance:.1e}, "
+            f"{'ok' if self.ok else 'FAILED'}>"
+        )
+
 
 def compare_moments(
     original: Callable[[], WeightedBlocks],

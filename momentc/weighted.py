@@ -57,11 +57,17 @@ class WeightedSet:
         """Return the number of points."""
         return int(self.points.shape[0])
 
+    def __repr__(self) -> str:
+        """Say what it is in a line; the arrays have hundreds."""
+        order = "" if self.k is None else f", k={self.k}"
+        return (
+            f"<WeightedSet: {len(self)} points in {self.points.shape[1]} columns of "
+            f"{self.points.dtype}, total weight {self.total_weight:.15g}{order}>"
+        )
+
     @property
     def total_weight(self) -> float:
         """Sum of the weights, correctly rounded."""
-        import math
-
         return math.fsum(self.weights)
 
 

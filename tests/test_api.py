@@ -121,6 +121,18 @@ def test_what_is_no_array_of_numbers_is_named() -> None:
         momentc.compress(np.where(POINTS > 2.0, np.nan, POINTS), k=1, target=10)
 
 
+def test_results_are_shown_in_a_line() -> None:
+    compressor = momentc.MomentCompressor(2, 50, effort="low").fit(POINTS)
+    kept = compressor.compressed_
+    assert repr(kept) == ("<WeightedSet: 50 points in 3 columns of float64, total weight 500, k=2>")
+    shown = repr(compressor.result_)
+    assert shown.startswith("<Compression: 500 -> 50 points, k=2 (kept to order 2), rank 3, moment")
+    assert shown.endswith(", ok>")
+    shown = repr(momentc.verify_moments(POINTS, kept))
+    assert shown.startswith("<MomentComparison: 500 and 50 points, k=2, rank 3, moment error ")
+    assert repr(momentc.verify_moments(POINTS + 1.0, kept)).endswith(", FAILED>")
+
+
 def test_parameters_as_scikit_learn_wants_them() -> None:
     compressor = momentc.MomentCompressor(3, 200, effort="low")
     again = momentc.MomentCompressor(**compressor.get_params())
