@@ -257,10 +257,10 @@ class MomentCompressor:
         return f"{type(self).__name__}({values})"
 
     def _options(self) -> CompressOptions:
-        seed: object = self.random_state
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+        if not _is_integer(self.random_state):
             raise UsageError(
-                f"random_state is {seed!r}; expected an integer, which gives the same result again"
+                f"random_state is {self.random_state!r}; expected an integer, which gives the same "
+                "result again"
             )
         return CompressOptions(
             self.k, self.target, self.random_state, self.threads, self.tolerance, self.effort
@@ -304,7 +304,7 @@ def verify_moments(
     order = compressed.k if k is None else k
     if order is None:
         raise UsageError("compressed does not say its order k; give one")
-    if isinstance(order, bool) or not isinstance(order, (int, np.integer)) or order < 1:
+    if not _is_integer(order) or order < 1:
         raise UsageError(f"k must be an integer, at least 1, got {order!r}")
     original = _as_array(points, "points")
     with ArraySource(original, _as_weights(weights), hashed=False) as source:
@@ -325,6 +325,11 @@ def _counts_for_nothing(array: NDArray[Any], weights: NDArray[Any] | None) -> bo
     if len(array) == 0:
         return weights is None or weights.shape == (0,)
     return weights is not None and weights.shape == (len(array),) and not np.any(weights)
+
+
+def _is_integer(value: object) -> bool:
+    """Whether a number is whole by its type; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _refuse_y(y: object) -> None:

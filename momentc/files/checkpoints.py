@@ -99,13 +99,8 @@ class Checkpoints:
         check: Callable[[], None],
     ) -> None:
         """Write a checkpoint if it is time, or if ``check`` raises because a signal came."""
-        try:
-            check()
-        except BaseException:
-            self._write(stream, source, counts, next_row)
-            raise
-        if time.monotonic() - self._last >= self._every:
-            self._write(stream, source, counts, next_row)
+        due = time.monotonic() - self._last >= self._every
+        self._write_if(due, stream, source, counts, next_row, check)
 
     def at_the_end(
         self,
@@ -119,13 +114,8 @@ class Checkpoints:
 
         Also if ``check`` raises because a signal came.
         """
-        try:
-            check()
-        except BaseException:
-            self._write(stream, source, counts, next_row)
-            raise
-        if time.monotonic() - self._last >= min(WORTH_SECONDS, self._every) or self._written:
-            self._write(stream, source, counts, next_row)
+        due = time.monotonic() - self._last >= min(WORTH_SECONDS, self._every) or self._written
+        self._write_if(due, stream, source, counts, next_row, check)
 
     def notes(self) -> Iterator[str]:
         """Say what the user should know of them when all is done."""
@@ -151,6 +141,23 @@ class Checkpoints:
                     f"{command} goes on from the checkpoint {printable(str(self._path))}"
                 )
             raise
+
+    def _write_if(
+        self,
+        due: bool,
+        stream: CellStream,
+        source: Source,
+        counts: Counts,
+        next_row: int,
+        check: Callable[[], None],
+    ) -> None:
+        try:
+            check()
+        except BaseException:
+            self._write(stream, source, counts, next_row)
+            raise
+        if due:
+            self._write(stream, source, counts, next_row)
 
     def _write(self, stream: CellStream, source: Source, counts: Counts, next_row: int) -> None:
         if self._path is None:

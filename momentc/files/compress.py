@@ -115,10 +115,10 @@ def _without_checkpoint(plan: CompressPlan) -> Iterator[str]:
         return
     checkpoint = checkpoint_path(plan.output)
     try:
-        if plan.checkpoints:
-            remove_checkpoint(checkpoint)
-        elif checkpoint.exists():
-            remove_checkpoint(checkpoint)
+        if not (plan.checkpoints or checkpoint.exists()):
+            return
+        remove_checkpoint(checkpoint)
+        if not plan.checkpoints:
             yield (
                 "this run needed no checkpoint, and began at the first row: that of an earlier run "
                 "is removed"
