@@ -5,7 +5,9 @@ are not, the moments stay exact and only the groups are worse. All columns are k
 they depend on each other: what comes may not.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -70,6 +72,18 @@ class Batch:
         return len(self.rows)
 
 
+def _joined(batches: Sequence[Batch]) -> Batch:
+    """Return batches as one, which is taken in whole or not at all."""
+    *firsts, n_rows = accumulate((batch.n_rows for batch in batches), initial=0)
+    return Batch(
+        np.concatenate([batch.rows for batch in batches]),
+        np.concatenate([batch.points for batch in batches]),
+        np.concatenate([batch.weights for batch in batches]),
+        np.concatenate([batch.index + first for batch, first in zip(batches, firsts, strict=True)]),
+        n_rows,
+    )
+
+
 class Batches:
     """What has been taken in so far, the first rows as they are.
 
@@ -101,7 +115,8 @@ class Batches:
         Raises
         ------
         UsageError
-            Another number of columns, or another type, than the first batch had.
+            Another number of columns, or another type, than the first batch had; or an earlier
+            batch was taken in only in part.
         """
         rows = batch.rows
         if rows.shape[1] != self.n_columns or rows.dtype != self.dtype:
@@ -138,8 +153,8 @@ class Batches:
                 f"{other.n_columns} of {other.dtype}"
             )
         if other._accumulation is None:
-            for batch in other._waiting:
-                self.add(batch)
+            if other._waiting:
+                self.add(_joined(other._waiting))
         else:
             self._opened(other._accumulation).merge(other._accumulation)
 

@@ -4,6 +4,7 @@ Orchestration only: merge duplicates, fit the frame, reduce the support, correct
 the weights, compare the moments.
 """
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,7 +25,7 @@ from momentc.effort import (
     working_orders,
 )
 from momentc.engine.threads import thread_map
-from momentc.errors import InputError
+from momentc.errors import InputError, VerificationError
 from momentc.hybrid import reduce_support
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments, require_finite
@@ -40,7 +41,7 @@ from momentc.progress import ProgressCallback
 from momentc.reduction.matching import least_change
 from momentc.streaming.stream import CellStream
 from momentc.surplus import Candidate, Judge, best_first, match_surplus
-from momentc.tolerances import group_tolerance
+from momentc.tolerances import MASS_TOLERANCE, group_tolerance
 from momentc.weighted import WeightedSet, scaled_weights, weight_exponent
 
 __all__ = ["Compression", "certify", "check_request", "compress_points", "compress_stream"]
@@ -214,6 +215,7 @@ def compress_stream(
             scale=np.where(constant, coordinates.scale, own.scale),
         )
     local, weights, index, raw = stream.points()
+    _require_mass(weights, extent.mass)
     if len(local) and np.abs(local).max(initial=0.0) > MOST_OUTSIDE:
         # Polynomials grow fast outside of the box: matching them there would cost all digits.
         columns = coordinates.columns
@@ -256,6 +258,21 @@ def compress_stream(
         notes=_notes(frame, extent.n_rows, extent.n_rows, options.target, copied=False),
         stages=tuple(watch.seconds.items()),
     )
+
+
+def _require_mass(weights: NDArray[np.float64], mass: float) -> None:
+    """Refuse points that do not stand for the rows that passed: the final solve would hide it.
+
+    Raises
+    ------
+    VerificationError
+    """
+    # Written so that a NaN counts as off.
+    if not abs(math.fsum(weights) - mass) <= MASS_TOLERANCE * mass:
+        raise VerificationError(
+            f"the points that are left have the weight {math.fsum(weights):.17g}, the rows that "
+            f"passed {mass:.17g}, in units of the stream: some were lost, or came twice"
+        )
 
 
 def _in_units(moments: Moments, exponent: int) -> Moments:

@@ -9,6 +9,7 @@ from typing import Final
 __all__ = [
     "EPS",
     "KERNEL_DEPENDENCE",
+    "MASS_TOLERANCE",
     "dependence_tolerance",
     "gram_cutoff",
     "group_tolerance",
@@ -18,6 +19,12 @@ __all__ = [
 ]
 
 EPS: Final = 2.0**-52
+
+MASS_TOLERANCE: Final = 1e-10
+"""Relative difference up to which what a stream left weighs as much as the rows that passed.
+
+Reductions keep the total weight of each cell to rounding, so a difference is not one of accuracy.
+"""
 
 
 def pivot_tolerance(n_moments: int) -> float:

@@ -1,6 +1,7 @@
 """`partial_fit`, `merge` and `finalize`: the moments of all rows, whatever the batches were."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from momentc import MomentCompressor, compress
-from momentc.errors import InputError, PartsError, RequestError, UsageError
+from momentc import incremental as incremental_module
+from momentc.clustering.router import CellRouter
+from momentc.errors import InputError, PartsError, RequestError, UsageError, VerificationError
 from momentc.incremental import FIRST_ROWS
+from momentc.streaming import cell_store as cell_store_module
+from momentc.streaming import stream as stream_module
+from momentc.streaming.cell_store import CellStore
+from momentc.streaming.stream import CellStream
 from momentc.weighted import WeightedSet
 from tests import oracle
 
@@ -304,3 +311,111 @@ def test_merge_with_what_is_none() -> None:
         compressor.merge(compressor)
     with pytest.raises(UsageError, match="got a NoneType"):
         compressor.merge(None)  # type: ignore[arg-type]
+
+
+class Interrupted(BaseException):
+    """As KeyboardInterrupt, which would end the tests."""
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: int = 1) -> None:
+    """Let a method do its work, and be interrupted then."""
+    whole = getattr(owner, name)
+    calls = itertools.count(1)
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        result = whole(*arguments, **options)
+        if next(calls) == at_call:
+            raise Interrupted
+        return result
+
+    monkeypatch.setattr(owner, name, interrupted)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(CellStore, "add"), (CellStore, "_reduce"), (CellStream, "_count_in")]
+)
+def test_a_batch_that_was_taken_in_halfway(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> None:
+    """In a notebook: Ctrl-C, and the same cell again. Its rows must not count twice."""
+    rows = rng(11).normal(size=(2 * FIRST_ROWS, 2))
+    compressor = taken_in([rows[:FIRST_ROWS]])
+    with monkeypatch.context() as patch:
+        interrupt(patch, owner, name)
+        with pytest.raises(Interrupted):
+            compressor.partial_fit(np.tile(rows, (8, 1)))
+    uses: list[Callable[[], object]] = [
+        lambda: compressor.partial_fit(rows),
+        compressor.finalize,
+        lambda: compressor.merge(taken_in([rows])),
+        lambda: taken_in([rows]).merge(compressor),
+        lambda: taken_in([rows[:9]]).merge(compressor),
+    ]
+    for use in uses:
+        with pytest.raises(UsageError, match="begin again with the first row"):
+            use()
+
+
+@pytest.mark.parametrize("function", ["assign", "accumulate_moments"])
+def test_an_interruption_before_anything_counts(
+    monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    rows = rng(12).normal(size=(2 * FIRST_ROWS, 2))
+    compressor = taken_in([rows[:FIRST_ROWS]])
+    with monkeypatch.context() as patch:
+        interrupt(patch, CellRouter if function == "assign" else stream_module, function)
+        with pytest.raises(Interrupted):
+            compressor.partial_fit(rows[FIRST_ROWS:])
+    require(compressor.partial_fit(rows[FIRST_ROWS:]).finalize().compressed_, rows)
+
+
+def test_an_interruption_of_the_first_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait until there are enough of them, and still do when that fails."""
+    rows = rng(13).normal(size=(FIRST_ROWS, 2))
+    compressor = taken_in([rows[:100], rows[100:200]])
+    with monkeypatch.context() as patch:
+        interrupt(patch, CellStore, "add", at_call=2)
+        with pytest.raises(Interrupted):
+            compressor.partial_fit(rows[200:])
+    require(compressor.partial_fit(rows[200:]).finalize().compressed_, rows)
+
+
+def test_an_interrupted_merge_of_batches_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rng(14).normal(size=(3000, 2))
+    compressor, other = taken_in([rows[:1000]]), taken_in([rows[1000:1500], rows[1500:]])
+    with monkeypatch.context() as patch:
+        patch.setattr(incremental_module, "FIRST_ROWS", 2000)
+        interrupt(patch, CellStore, "add", at_call=2)
+        with pytest.raises(Interrupted):
+            compressor.merge(other)
+        patch.undo()
+        patch.setattr(incremental_module, "FIRST_ROWS", 2000)
+        require(compressor.merge(other).finalize().compressed_, rows)
+
+
+@pytest.mark.parametrize("at_call", [1, 2])
+def test_an_interrupted_finalize(monkeypatch: pytest.MonkeyPatch, at_call: int) -> None:
+    """Of each cell, all has been reduced then or nothing."""
+    rows = rng(15).normal(size=(3 * FIRST_ROWS, 2))
+    compressor = taken_in([rows])
+    with monkeypatch.context() as patch:
+        patch.setattr(cell_store_module, "BATCH_ROWS", 100)
+        interrupt(patch, cell_store_module, "reduce_groups", at_call=at_call)
+        with pytest.raises(Interrupted):
+            compressor.finalize()
+    require(compressor.finalize().compressed_, rows)
+    more = rng(16).normal(size=(FIRST_ROWS, 2))
+    compressor.partial_fit(more)
+    require(compressor.finalize().compressed_, np.concatenate([rows, more]))
+
+
+def test_points_that_do_not_weigh_what_passed() -> None:
+    """The final solve would give them the moments of all rows, and the certificate would hold."""
+    rows = rng(17).normal(size=(2 * FIRST_ROWS, 2))
+    compressor = taken_in([rows])
+    assert compressor._batches is not None
+    assert compressor._batches._accumulation is not None
+    store = compressor._batches._accumulation.stream._store
+    store.count[0] -= 1
+    with pytest.raises(VerificationError, match="some were lost, or came twice"):
+        compressor.finalize()

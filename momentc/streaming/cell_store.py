@@ -293,11 +293,13 @@ class CellStore:
             firsts = own * self.cell_rows + own_starts
             members = np.arange(offsets[-1]) + np.repeat(firsts - offsets[:-1], own_sizes)
             keep = np.full(len(own), self.plan.n_moments, dtype=np.int64)
-            reduce_groups(
-                self.local, self.weights, Groups(members, offsets, keep), self.plan, map_function
-            )
-            _close_up(
-                own, own_starts, self.cell_rows, self.local, self.weights, self.index, self._raw,
-                self.count,
-            )  # fmt: skip
-            self.settled[own] = self.count[own]
+            groups = Groups(members, offsets, keep)
+            try:
+                reduce_groups(self.local, self.weights, groups, self.plan, map_function)
+            finally:
+                # Also after an interruption: each group is reduced, or as it was.
+                _close_up(
+                    own, own_starts, self.cell_rows, self.local, self.weights, self.index,
+                    self._raw, self.count,
+                )  # fmt: skip
+                self.settled[own] = self.count[own]

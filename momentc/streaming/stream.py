@@ -5,7 +5,8 @@ input that were streamed apart, on other machines or at other times, merge exact
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from momentc.clustering.router import CellRouter, fit_router
 from momentc.effort import working_order
-from momentc.errors import InputError
+from momentc.errors import InputError, UsageError
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments, combine_moments
 from momentc.moments.frame import Extent, Frame, extent_of
@@ -140,6 +141,7 @@ class CellStream:
         )
         self.moments: Moments | None = None
         self.extent: Extent | None = None
+        self._is_whole = True
 
     def __len__(self) -> int:
         """Return the number of points that are left so far."""
@@ -178,6 +180,8 @@ class CellStream:
             A weight is too large beside those of the sample.
         VerificationError
             If a full cell cannot be reduced within the tolerance.
+        UsageError
+            An earlier block was taken in only in part, by this or another error or an interruption.
         """
         setting = self.setting
         with np.errstate(over="ignore"):
@@ -208,9 +212,11 @@ class CellStream:
                 accumulate_moments(here, scaled[rows], setting.compared, "legendre"),
             )
 
-        for extent, moments in map_function(take_in, range(0, n, TASK_ROWS)):
-            self._count_in(extent, moments)
-        self._store.add(local, scaled, index, raw, cells, map_function)
+        parts = list(map_function(take_in, range(0, n, TASK_ROWS)))
+        with self._all_or_nothing():
+            for extent, moments in parts:
+                self._count_in(extent, moments)
+            self._store.add(local, scaled, index, raw, cells, map_function)
 
     def take_over(
         self,
@@ -253,14 +259,17 @@ class CellStream:
         self,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64], NDArray[np.uint8]]:
         """Return the points that are left: coordinates in the frame, scaled weights, index, raw."""
+        self._require_whole()
         return self._store.points()
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all of the state as arrays."""
+        self._require_whole()
         return self._store.state() | ({} if self.extent is None else self.sums())
 
     def runs(self) -> dict[str, NDArray[Any] | Runs]:
         """Return all of the state as :meth:`state` does, without a copy of the points."""
+        self._require_whole()
         return {**self._store.runs(), **({} if self.extent is None else self.sums())}
 
     def sums(self) -> dict[str, NDArray[Any]]:
@@ -272,6 +281,7 @@ class CellStream:
             None has.
         """
         moments, extent = self.moments, self.extent
+        self._require_whole()
         if moments is None or extent is None:
             raise ValueError("no row has passed")
         return {
@@ -285,6 +295,7 @@ class CellStream:
         """Go on from the state of another stream with the same setting and plan."""
         self._store.restore(arrays)
         self.moments = self.extent = None
+        self._is_whole = True
         if "moments" in arrays:
             setting = self.setting
             self.moments, self.extent = sums_of(arrays, setting.frame.rank, setting.compared)
@@ -299,9 +310,25 @@ class CellStream:
         extent: Extent,
         map_function: MapFunction,
     ) -> None:
-        self._count_in(extent, moments)
         cells = self.setting.router.assign(local)
-        self._store.add(local, scaled, index, raw, cells, map_function)
+        with self._all_or_nothing():
+            self._count_in(extent, moments)
+            self._store.add(local, scaled, index, raw, cells, map_function)
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Make the stream unusable if rows are taken in only in part: they cannot be taken out."""
+        self._require_whole()
+        self._is_whole = False
+        yield
+        self._is_whole = True
+
+    def _require_whole(self) -> None:
+        if not self._is_whole:
+            raise UsageError(
+                "rows were being taken in when that was interrupted, or failed, and some of them "
+                "count by now: begin again with the first row"
+            )
 
     def _count_in(self, extent: Extent, moments: Moments) -> None:
         self.extent = extent if self.extent is None else self.extent.with_part(extent)
