@@ -15,9 +15,9 @@ from momentc.files.measure import Stopwatch, peak_memory
 from momentc.files.names import STDOUT
 from momentc.files.work import Work, as_float64
 from momentc.io.atomic import probe_output, write_text_atomic
-from momentc.io.location import printable
 from momentc.io.result_file import output_format, write_result, write_result_stream
 from momentc.pipeline import certify
+from momentc.text import printable
 from momentc.version import __version__
 from momentc.weighted import WeightedSet
 
@@ -124,6 +124,11 @@ def deliver(
     def verify(written: WeightedSet, metadata_written: dict[str, Any]) -> None:
         as_written.update(metadata_written)
         error, _ = certify(compression, as_float64(written, work.columns), written.weights)
+        if _finite(error) != metadata_written["error"]:
+            raise VerificationError(
+                f"{name}: the moments of what was written are not those of the result; this is a "
+                "fault of the machine, or a bug in momentc"
+            )
         if compression.holds(error) or keep_going:
             return
         # A NaN is worse than any number, and no number compares with it.

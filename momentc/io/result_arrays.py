@@ -22,8 +22,13 @@ __all__ = [
     "update_digest",
 ]
 
-LONGDOUBLE_BYTES = 10
-"""Bytes of an x86 long double that mean something; the rest of its 16 is whatever was in memory."""
+EXTENDED_BYTES = 10
+"""Bytes of an 80-bit number that mean something; of its 16 the rest is whatever was in memory."""
+EXTENDED_MANTISSA = 63
+"""Bits by which numpy tells that the machine's long doubles are such numbers, as those of x86 are.
+
+On others all 16 bytes mean something.
+"""
 RESERVED = frozenset({"c", "w", "index", "momentc"})
 """What a result itself is made of."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -31,11 +36,15 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def canonical(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array in C order, with the unused bytes of long doubles set to zero."""
+    """Return an array in C order, with the unused bytes of 80-bit numbers set to zero."""
     array = np.ascontiguousarray(array)
-    if array.dtype.kind == "f" and array.dtype.itemsize == 16:
+    is_extended = np.finfo(np.longdouble).nmant == EXTENDED_MANTISSA
+    if is_extended and array.dtype.kind == "f" and array.dtype.itemsize == 16:
         array = array.copy()
-        array.reshape(-1).view(np.uint8).reshape(-1, 16)[:, LONGDOUBLE_BYTES:] = 0
+        n_unused = 16 - EXTENDED_BYTES
+        # They come last in this machine's order of bytes, and first in the other.
+        unused = slice(EXTENDED_BYTES, 16) if array.dtype.isnative else slice(0, n_unused)
+        array.reshape(-1).view(np.uint8).reshape(-1, 16)[:, unused] = 0
     return array
 
 

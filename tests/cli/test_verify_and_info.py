@@ -54,14 +54,21 @@ def test_rows_that_were_left_out_stay_out_whatever_is_compared(
         assert json.loads(checked.stdout)["n_points"] == [2970, 50]
 
 
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant != 63, reason="no 80-bit numbers here")
+@pytest.mark.parametrize("swapped", [False, True])
 def test_long_doubles_with_rubbish_in_their_unused_bytes(
-    invoke: Invoke, tmp_path: Path, points: Any
+    invoke: Invoke, tmp_path: Path, points: Any, swapped: bool
 ) -> None:
     """The bytes differ from those of the result, which has zeros there; the numbers do not."""
-    long = points.astype(np.longdouble)
+    long = points.astype(np.longdouble) / 3
     long.view(np.uint8).reshape(-1, 16)[:, 10:] = 7
+    if swapped:
+        long = long.astype(long.dtype.newbyteorder())
+        long.view(np.uint8).reshape(-1, 16)[:, :6] = 7
     np.save(tmp_path / "x.npy", long)
-    assert invoke("compress", "x.npy", "-k", "2", "-n", "60", "-q").code == 0
+    assert invoke("compress", "x.npy", "-k", "2", "-n", "60", "-q", "--allow-lossy").code == 0
+    with np.load(tmp_path / "x.momentc.npz") as kept:
+        assert np.array_equal(kept["w"], long[kept["index"]])
     outcome = invoke("verify-moments", "x.npy", "x.momentc.npz")
     assert outcome.code == 0
     assert "bit for bit: ok" in outcome.text
@@ -217,6 +224,24 @@ def test_info_of_an_array(invoke: Invoke, data: Path) -> None:
         "weights  no\n"
     )
     assert invoke("info", "data.h5", "-q").stdout == b""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("compress", "x.npz", "-k", "1", "-n", "10"),
+        ("compress", "x.npz", "-k", "1", "-n", "10", "--dry-run"),
+        ("info", "x.npz"),
+        ("error-scan", "x.npz", "-k", "1", "-n", "10", "--trials", "1"),
+    ],
+)
+def test_what_looks_like_weights_is_not_missed_in_silence(
+    invoke: Invoke, points: Any, command: tuple[str, ...]
+) -> None:
+    np.savez("x.npz", x=points, weights=np.ones(len(points)))
+    outcome = invoke(*command)
+    assert outcome.code == 0, outcome.stderr
+    assert "x.npz:x: x.npz holds weights as well" in " ".join(outcome.stderr.split())
 
 
 def test_info_of_nothing(invoke: Invoke) -> None:

@@ -66,12 +66,18 @@ def assert_same(first: WeightedSet, second: WeightedSet) -> None:
 
 @BOTH
 @pytest.mark.parametrize(
-    "dtype", ["?", "i1", ">i2", "<u4", "<i8", ">u8", "<f2", ">f2", ">f4", "<f8", "longdouble"]
+    "dtype",
+    [
+        *("?", "i1", ">i2", "<u4", "<i8", ">u8", "<f2", ">f2", ">f4", "<f8"),
+        *(np.dtype(np.longdouble), np.dtype(np.longdouble).newbyteorder()),
+    ],
 )
-def test_every_type_bit_for_bit(name: str, dtype: str) -> None:
+def test_every_type_bit_for_bit(name: str, dtype: Any) -> None:
     points = (np.arange(12).reshape(4, 3) % 2).astype(dtype)
     if points.dtype.kind == "f":
         points[0] = [-0.0, 1 / 3, 6.1e-5]
+    if points.dtype.itemsize == 16:
+        points[1] = np.longdouble(1) / np.array([3, 7, -11])  # every bit of the mantissa counts
     result = WeightedSet(
         points, np.array([0.0, 5e-324, 1e300, 1 / 3]), np.array([0, 2, 2**40, 2**62])
     )
