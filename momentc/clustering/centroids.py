@@ -40,22 +40,22 @@ def kmeans_labels(
         return np.zeros(len(points), dtype=np.int64)
     if points.shape[1] == 1:
         return _on_a_line(points[:, 0], weights, n_clusters, seed)
-    faiss = faiss_by_differences()
     centre = 0.5 * (points.min(axis=0) + points.max(axis=0))
     unit = float(np.abs(points - centre).max()) or 1.0
     local = np.asarray((points - centre) / unit, dtype=np.float32)
-    parameters = faiss.ClusteringParameters()
-    parameters.niter = LLOYD_STEPS
-    parameters.seed = seed % 2**31
-    parameters.min_points_per_centroid = 1
-    clustering = faiss.Clustering(points.shape[1], n_clusters, parameters)
-    index = faiss.IndexFlatL2(points.shape[1])
-    if weights is None:
-        clustering.train(local, index)
-    else:
-        # faiss sums the weights in float32 and may not end on sums below 1.
-        clustering.train(local, index, np.asarray(weights / weights.mean(), dtype=np.float32))
-    _, labels = index.search(local, 1)
+    # faiss sums the weights in float32 and may not end on sums below 1.
+    pull = None if weights is None else np.asarray(weights / weights.mean(), dtype=np.float32)
+    with faiss_by_differences() as faiss:
+        parameters = faiss.ClusteringParameters()
+        parameters.niter = LLOYD_STEPS
+        parameters.seed = seed % 2**31
+        parameters.min_points_per_centroid = 1
+        # Of its own accord faiss trains on 256 points a cluster.
+        parameters.max_points_per_centroid = len(points)
+        clustering = faiss.Clustering(points.shape[1], n_clusters, parameters)
+        index = faiss.IndexFlatL2(points.shape[1])
+        clustering.train(local, index, *([] if pull is None else [pull]))
+        _, labels = index.search(local, 1)
     return np.asarray(labels[:, 0], dtype=np.int64)
 
 

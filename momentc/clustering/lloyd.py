@@ -50,14 +50,15 @@ def find_centroids(points: NDArray[np.float64], n_clusters: int, seed: int) -> N
     centre = 0.5 * (low + high)
     extent = float((high - low).max())
     unit = extent if extent > 0.0 else 1.0
-    faiss = faiss_by_products()
-    parameters = faiss.ClusteringParameters()
-    parameters.niter = LLOYD_STEPS
-    parameters.seed = seed
-    parameters.min_points_per_centroid = 1
-    parameters.max_points_per_centroid = len(points)
-    clustering = faiss.Clustering(points.shape[1], n_clusters, parameters)
-    index = faiss.IndexFlatL2(points.shape[1])
-    clustering.train(((points - centre) / unit).astype(np.float32), index)
-    found = index.reconstruct_n(0, n_clusters).astype(np.float64)
+    training = ((points - centre) / unit).astype(np.float32)
+    with faiss_by_products() as faiss:
+        parameters = faiss.ClusteringParameters()
+        parameters.niter = LLOYD_STEPS
+        parameters.seed = seed
+        parameters.min_points_per_centroid = 1
+        parameters.max_points_per_centroid = len(points)
+        clustering = faiss.Clustering(points.shape[1], n_clusters, parameters)
+        index = faiss.IndexFlatL2(points.shape[1])
+        clustering.train(training, index)
+        found = index.reconstruct_n(0, n_clusters).astype(np.float64)
     return np.asarray(found * unit + centre)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -27,8 +28,61 @@ __all__ = ["thread_map"]
 
 
 @lru_cache(maxsize=1)
-def _controller(_n_modules: int) -> ThreadpoolController:
-    return ThreadpoolController()
+def _controllers(_n_modules: int) -> tuple[ThreadpoolController, ThreadpoolController]:
+    """Return what controls BLAS, and what OpenMP."""
+    every = ThreadpoolController()
+    return every.select(user_api="blas"), every.select(user_api="openmp")
+
+
+class _BlasLimit:
+    """Holds the BLAS libraries to one thread while any call needs it.
+
+    The number belongs to the process. If two calls overlap, in two threads, and each put back what
+    it found, the first to end would lift the limit from the other, and the last could leave it
+    behind.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._n_calls = 0
+        self._limited: ThreadpoolController | None = None
+        self._limits: list[Any] = []
+
+    @contextmanager
+    def held(self, blas: ThreadpoolController) -> Iterator[None]:
+        """Hold the libraries that the controller knows, until the last call has ended."""
+        with self._lock:
+            # Within another call only if there are more libraries by now.
+            if self._limited is not blas:
+                _take_control(blas)
+                self._limits.append(blas.limit(limits=1))
+                self._limited = blas
+            self._n_calls += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_calls -= 1
+                if self._n_calls == 0:
+                    self._limited = None
+                    _take_control(blas)
+                    while self._limits:
+                        self._limits.pop().restore_original_limits()
+                    _take_control(blas)
+
+
+def _take_control(blas: ThreadpoolController) -> None:
+    """Let any thread set the number: threadpoolctl 3.8 takes it from the first alone, in silence.
+
+    Here the calls are counted instead.
+    """
+    for library in blas.lib_controllers:
+        clear = getattr(library, "clear_controlling_thread", None)
+        if clear is not None:
+            clear(force=True)
+
+
+_blas_limit = _BlasLimit()
 
 
 @lru_cache(maxsize=1)
@@ -49,7 +103,9 @@ def thread_map(n_threads: int) -> Iterator[MapFunction]:
         n_threads = available_threads()
     # The libraries that are loaded decide which pools there are: look again when there are more.
     loaded = sum(name in sys.modules for name in ("scipy.linalg", "faiss", "torch"))
-    with _controller(loaded).limit(limits=1):
+    blas, openmp = _controllers(loaded)
+    # The number of OpenMP belongs to the calling thread.
+    with openmp.limit(limits=1), _blas_limit.held(blas):
         if n_threads == 1:
             yield map
             return

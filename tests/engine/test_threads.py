@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from momentc.engine.threads import thread_map
 from momentc.map_function import run_in_parts
@@ -127,3 +127,32 @@ def test_numerical_libraries_have_one_thread_each_inside() -> None:
     with thread_map(2):
         assert {pool["num_threads"] for pool in threadpool_info()} == {1}
     assert {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()} == before
+
+
+@pytest.mark.parametrize("first_to_leave", [0, 1])
+def test_overlapping_calls_leave_the_libraries_as_they_were(first_to_leave: int) -> None:
+    """As two notebooks' threads do: one thread inside until both have ended, and then no more."""
+    import scipy.linalg  # noqa: F401  # brings its BLAS
+
+    def blas() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    def call(own: int) -> None:
+        with thread_map(1):
+            inside[own].set()
+            assert leave[own].wait(timeout=30)
+        left[own].set()
+
+    inside, leave, left = ([threading.Event() for _ in range(2)] for _ in range(3))
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = blas()
+        assert 2 in before
+        callers = [threading.Thread(target=call, args=(own,)) for own in range(2)]
+        for own, caller in enumerate(callers):
+            caller.start()
+            assert inside[own].wait(timeout=30)
+        for own in (first_to_leave, 1 - first_to_leave):
+            assert set(blas()) == {1}
+            leave[own].set()
+            assert left[own].wait(timeout=30)
+        assert blas() == before
