@@ -22,6 +22,7 @@ LEAVES = frozenset(
         "map_function",
         "options",
         "progress",
+        "text",
         "tolerances",
         "version",
         "weighted",

@@ -21,8 +21,8 @@ from momentc.cli.cell_progress import CellProgress, LineCells, QuietCells, RichC
 from momentc.cli.guard import BEGAN, VERBOSE
 from momentc.cli.progress import LineProgress, NoProgress, Progress, RichProgress
 from momentc.cli.signals import Terminated
-from momentc.cli.text import one_line
 from momentc.errors import OutputError
+from momentc.text import printable
 
 __all__ = ["Console", "Table"]
 
@@ -175,7 +175,7 @@ def _print_plain(facts: Sequence[tuple[str, str]], tables: Sequence[Table]) -> N
     """Aligned columns of plain text, the form that pipes and logs get."""
     width = max(len(name) for name, _ in facts)
     for name, text in facts:
-        print(f"{name:<{width}}  {one_line(text)}".rstrip())
+        print(f"{name:<{width}}  {printable(text)}".rstrip())
     for table in tables:
         print()
         _print_plain_table(*table)
@@ -202,7 +202,7 @@ def _print_rich(facts: Sequence[tuple[str, str]], tables: Sequence[Table]) -> No
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, text in facts:
-        grid.add_row(Text(name), _coloured(one_line(text)))
+        grid.add_row(Text(name), _coloured(printable(text)))
     console.print(grid)
     for title, head, rows in tables:
         drawn = RichTable(

@@ -14,6 +14,7 @@ from pathlib import Path
 from momentc.compiled_code import PACKAGE, has_current_code
 from momentc.cpus import THREAD_VARIABLES, available_cpus, available_threads
 from momentc.errors import MemoryBudgetError, UsageError
+from momentc.text import format_bytes
 
 __all__ = [
     "compile_on_first_run",
@@ -55,8 +56,8 @@ def require_address_space() -> None:
         limit, _ = resource.getrlimit(kind)
         if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
             raise MemoryBudgetError(
-                f"the limit on memory (ulimit {option}) is {limit / 2**20:,.0f} MiB, of which the "
-                f"numerical libraries alone need {LEAST_ADDRESS_SPACE / 2**20:,.0f}; raise it",
+                f"the limit on memory (ulimit {option}) is {format_bytes(limit)}, of which the "
+                f"numerical libraries alone need {format_bytes(LEAST_ADDRESS_SPACE)}; raise it",
                 LEAST_ADDRESS_SPACE,
             )
 

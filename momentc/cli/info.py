@@ -44,7 +44,10 @@ def info(
     from momentc.files.info import describe_file
     from momentc.files.jobs import InputChoice
 
-    content = describe_file(
+    outcome = describe_file(
         InputChoice(location=location, dataset=dataset, allow_external=allow_external)
-    ).content
+    )
+    content = outcome.content
+    for sentence in outcome.notes:
+        console.note(sentence)
     console.result(content, info_facts(content), order_table(content))

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from momentc.cli.console import Console
 from momentc.cli.render import compression_facts, order_table
-from momentc.cli.text import one_line
 from momentc.errors import VerificationError
+from momentc.text import printable
 
 if TYPE_CHECKING:
     from momentc.files.jobs import JobReport
@@ -28,6 +28,6 @@ def show_compression(console: Console, outcome: "JobReport", tolerance: float) -
     console.result(outcome.content, compression_facts(outcome), order_table(outcome.content))
     if not outcome.ok:
         raise VerificationError(
-            f"{one_line(str(outcome.output))}: written as --keep-going asks, but its moments miss "
+            f"{printable(str(outcome.output))}: written as --keep-going asks, but its moments miss "
             f"the tolerance {tolerance:.1e}; it is marked as not ok"
         )

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from momentc.cli.console import Table
-from momentc.cli.text import format_bytes, format_count, format_error, format_seconds
+from momentc.cli.text import format_count, format_error, format_seconds
+from momentc.text import format_bytes
 
 if TYPE_CHECKING:
     from momentc.files.jobs import JobReport

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from momentc.cli.console import Table
-from momentc.cli.text import format_bytes, format_count, format_error
+from momentc.cli.text import format_count, format_error
+from momentc.text import format_bytes
 
 __all__ = ["bench_facts", "bench_tables"]
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 from momentc.cli.render import moments_kept, reduced_to, verdict
-from momentc.cli.text import format_bytes, format_count, format_error, format_seconds
+from momentc.cli.text import format_count, format_error, format_seconds
+from momentc.text import format_bytes
 
 __all__ = ["layer_facts"]
 

@@ -5,11 +5,9 @@ import re
 from momentc.errors import UsageError
 
 __all__ = [
-    "format_bytes",
     "format_count",
     "format_error",
     "format_seconds",
-    "one_line",
     "parse_order",
     "parse_part",
     "parse_size",
@@ -83,22 +81,6 @@ def parse_part(option: str, text: str) -> tuple[int, int]:
             "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT)"
         )
     return int(first), int(second)
-
-
-def one_line(text: str) -> str:
-    """Text with control characters and raw bytes escaped: file names may hold anything."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
-
-
-def format_bytes(n_bytes: float) -> str:
-    """Bytes with three digits and a binary unit: ``412 MiB``."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if n_bytes < 1000:
-            return f"{n_bytes:.3g} {unit}"
-        n_bytes /= 1024
-    return f"{n_bytes:.3g} TiB" if n_bytes < 1000 else f"{n_bytes:.0f} TiB"
 
 
 def format_count(number: int | None) -> str:

@@ -8,8 +8,8 @@ from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import prepare
 from momentc.cli.render import comparison_facts, order_table
-from momentc.cli.text import one_line
 from momentc.errors import VerificationError
+from momentc.text import printable
 
 __all__ = ["HELP", "verify_moments"]
 
@@ -113,7 +113,7 @@ def verify_moments(
 
 def failure(content: dict[str, Any]) -> str:
     """Say what does not hold."""
-    compressed, original = one_line(content["compressed"]), one_line(content["original"])
+    compressed, original = printable(content["compressed"]), printable(content["original"])
     if content["made_from_original"] and not content["rows_are_kept"]:
         return f"{compressed}: some of its rows are not the rows of {original} that it names"
     return (

@@ -11,8 +11,8 @@ from momentc.errors import OutputError, PartsError, UsageError
 from momentc.files.names import STDOUT
 from momentc.io.atomic import output_lock, probe_output, write_bytes_atomic
 from momentc.io.journal import Journal, read_journal
-from momentc.io.location import printable
 from momentc.io.lock import BusyError
+from momentc.text import printable
 
 __all__ = [
     "finished_cells",

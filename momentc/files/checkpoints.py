@@ -18,9 +18,9 @@ from momentc.io.checkpoint import (
     remove_checkpoint,
     write_checkpoint,
 )
-from momentc.io.location import printable
 from momentc.io.source import Source
 from momentc.streaming.stream import CellStream
+from momentc.text import printable
 
 __all__ = ["Checkpoints"]
 

@@ -8,9 +8,9 @@ from momentc.files.jobs import JobReport
 from momentc.files.measure import Stopwatch, peak_memory
 from momentc.files.names import STDOUT
 from momentc.io.atomic import output_lock, probe_output
-from momentc.io.location import printable
 from momentc.learn.checkpoint import compress_safetensors
 from momentc.options import CompressOptions
+from momentc.text import printable
 
 __all__ = ["LayerJob", "compress_layer_file"]
 

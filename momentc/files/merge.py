@@ -28,7 +28,7 @@ from momentc.files.part_files import (
     read_parts,
 )
 from momentc.files.parts import digests_as_arrays
-from momentc.files.plan import LIBRARY_BYTES, default_memory
+from momentc.files.plan import default_memory, plan_stream_within
 from momentc.files.work import Counts, Work
 from momentc.io.atomic import output_lock
 from momentc.io.fingerprint import leaf_rows, root
@@ -42,7 +42,6 @@ from momentc.moments.request import check_request
 from momentc.options import CompressOptions
 from momentc.pipeline import compress_stream
 from momentc.progress import ProgressCallback, silent
-from momentc.streaming.plan import plan_stream
 from momentc.streaming.stream import CellStream, Setting
 from momentc.weighted import WeightedSet, bytes_as_rows, rows_as_bytes, scaled_weights
 
@@ -119,13 +118,14 @@ def _merge(
     n_raw = int(np.prod(head["shape"][1:], dtype=np.int64)) * np.dtype(head["dtype"]).itemsize
     n_points = sum(int(part.metadata["n_kept"]) for part in parts)
     check_request(k, job.target, n_points, frame.rank)
-    sizes = plan_stream(
+    sizes = plan_stream_within(
+        f"{len(parts)} parts",
         row_bytes=n_raw,
         n_raw=n_raw,
         n_variables=frame.rank,
         n_moments=n_moments(frame.rank, int(head["kept_order"])),
         target=min(job.target, n_points),
-        budget=(default_memory() if job.memory is None else job.memory) - LIBRARY_BYTES,
+        budget=default_memory() if job.memory is None else job.memory,
         n_rows=n_points,
     )
     stride = max(1, n_points // sizes.sample_rows)
@@ -179,7 +179,7 @@ def _merge(
 
 
 def _read_points(part: Part) -> WeightedSet:
-    """Return the kept rows that count: the weight of one may have become 0."""
+    """Return the kept rows with their weights."""
     kept, _ = read_result(part.location)
     return kept
 

@@ -11,10 +11,11 @@ from momentc.errors import InputError, PartsError
 from momentc.files.names import STDOUT, is_file_name
 from momentc.files.open import open_result
 from momentc.files.parts import digests_of_arrays
-from momentc.io.location import parse_location, printable
+from momentc.io.location import parse_location
 from momentc.moments.accumulate import Moments
 from momentc.moments.frame import Dependence, Extent, Frame
 from momentc.streaming.stream import sums_of
+from momentc.text import printable
 
 __all__ = ["Part", "carried", "check_rows", "digests_of", "frame_of", "joined_rows", "read_parts"]
 

@@ -13,9 +13,9 @@ from momentc.files.jobs import CompressJob
 from momentc.files.names import STDOUT, is_file_name, output_of, report_of
 from momentc.files.parts import shard_rows
 from momentc.files.ranges import RANGE_ROWS, cut_ranges
-from momentc.io.location import printable
 from momentc.options import CompressOptions
 from momentc.streaming.plan import StreamPlan, plan_stream
+from momentc.text import format_bytes, printable
 
 if TYPE_CHECKING:
     from momentc.io.source import Source
@@ -27,6 +27,7 @@ __all__ = [
     "make_plan",
     "most_held",
     "plan_compress",
+    "plan_stream_within",
 ]
 
 # The affine rank of more columns than this takes a matrix of more than 128 MiB.
@@ -121,6 +122,8 @@ class CompressPlan:
         Whether the work can be interrupted and taken up again.
     ranges : tuple of (int, int)
         Ranges of rows that are streamed apart and merged; none where one pass takes all.
+    notes : tuple of str
+        Sentences for the user about the input.
     """
 
     input: str
@@ -147,6 +150,7 @@ class CompressPlan:
     inputs: tuple[Path, ...]
     checkpoints: bool
     ranges: tuple[tuple[int, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def target_may_be_low(self) -> bool:
@@ -170,7 +174,7 @@ class CompressPlan:
         ------
         MemoryBudgetError
         """
-        return _plan_stream(
+        return plan_stream_within(
             self.input,
             row_bytes=self.row_bytes,
             n_raw=self.n_raw,
@@ -241,8 +245,9 @@ class CompressPlan:
         if self.memory_needed > self.memory_budget:
             raise MemoryBudgetError(
                 f"{self.input}: {self.n_rows} rows x {self.n_columns} columns need about "
-                f"{_mib(self.memory_needed)} of memory, the budget is {_mib(self.memory_budget)}; "
-                "allow more with --memory, select fewer --columns, or give a smaller target or k"
+                f"{format_bytes(self.memory_needed)} of memory, the budget is "
+                f"{format_bytes(self.memory_budget)}; allow more with --memory, select fewer "
+                "--columns, or give a smaller target or k"
             )
 
 
@@ -291,7 +296,9 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
     in_ranges = job.engine == "dask" or job.range_rows is not None
     if in_ranges:
         _check_files(source)
-    budget = job.memory or (WORKER_MEMORY if in_ranges else default_memory())
+    budget = job.memory
+    if budget is None:
+        budget = WORKER_MEMORY if in_ranges else default_memory()
     rows = (0, source.n_rows) if job.shard is None else shard_rows(source.n_rows, job.shard)
     needed = needed_memory(source, n_columns, largest, job.options)
     row_bytes = source.n_columns * source.dtype.itemsize
@@ -309,7 +316,7 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
     too_large = source.sequential_only or (needed > budget and not copies_through)
     if in_ranges or job.shard is not None or too_large:
         order = working_order(k, n_columns, target, job.options.effort)
-        stream = _plan_stream(
+        stream = plan_stream_within(
             source.name,
             row_bytes=row_bytes,
             n_raw=n_raw,
@@ -348,6 +355,7 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
         checkpoints=not (stream is None or in_ranges or source.sequential_only)
         and is_file_name(output),
         ranges=ranges,
+        notes=source.warnings,
     )
 
 
@@ -369,14 +377,22 @@ def _check_files(source: "Source") -> None:
         )
 
 
-def _plan_stream(name: str, *, budget: int, held: int, **sizes: int) -> StreamPlan:
-    """Plan a stream in what the libraries and a pipe that is held leave of the budget."""
+def plan_stream_within(name: str, *, budget: int, held: int = 0, **sizes: int) -> StreamPlan:
+    """Plan a stream in what the libraries and a pipe that is held leave of the budget.
+
+    Raises
+    ------
+    MemoryBudgetError
+        Says what would do.
+    """
     try:
         return plan_stream(budget=budget - LIBRARY_BYTES - held, **sizes)
     except MemoryBudgetError as error:
-        taken = f"{_mib(LIBRARY_BYTES)} of --memory are for the interpreter and its libraries"
+        taken = (
+            f"{format_bytes(LIBRARY_BYTES)} of --memory are for the interpreter and its libraries"
+        )
         if held:
-            taken += f", {_mib(held)} for the whole of the pipe"
+            taken += f", {format_bytes(held)} for the whole of the pipe"
         else:
             taken += f"; --memory {-(-(LIBRARY_BYTES + error.needed) // 2**20)}MiB would do"
         raise MemoryBudgetError(f"{name}: {error} ({taken})") from error
@@ -447,7 +463,3 @@ def _lines(path: str) -> list[str]:
 
 def _threads(job: CompressJob) -> int:
     return max(job.workers or job.options.threads, 1)
-
-
-def _mib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**20:,.0f} MiB"

@@ -19,11 +19,11 @@ from momentc.files.cells import finished_cells, probe_files
 from momentc.files.jobs import JobReport
 from momentc.files.study_jobs import OnStanding
 from momentc.io.atomic import write_bytes_atomic
-from momentc.io.location import printable
 from momentc.study.learning_figure import draw_curves, draw_laws
 from momentc.study.run import Standing, TimeLeft
 from momentc.study.table import rows_to_csv
 from momentc.study.verdicts import judge
+from momentc.text import printable
 from momentc.version import __version__
 
 __all__ = ["FIGURES", "SCALES", "ReproduceJob", "check_extras", "reproduce"]

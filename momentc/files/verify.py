@@ -15,10 +15,11 @@ from momentc.files.names import STDOUT
 from momentc.files.open import open_input, open_result
 from momentc.files.parts import digests_of_arrays
 from momentc.io.convert import float64_blocks, select_columns
-from momentc.io.location import Location, parse_location, printable
+from momentc.io.location import Location, parse_location
 from momentc.io.result_arrays import canonical
 from momentc.io.source import Source, open_source
 from momentc.progress import ProgressCallback
+from momentc.text import printable
 from momentc.verification import MomentComparison, compare_moments
 from momentc.weighted import WeightedSet
 

@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from momentc.errors import OutputError
-from momentc.io.location import printable
 from momentc.io.lock import (
     PARTIAL,
     output_errors,
@@ -22,6 +21,7 @@ from momentc.io.lock import (
     sibling,
     write_all,
 )
+from momentc.text import printable
 
 __all__ = [
     "make_folder",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError, UsageError
+from momentc.io.choice import Candidate
 from momentc.io.fingerprint import LeafHasher, missing_stretches, root
 from momentc.io.numeric import require_real, require_shape
 from momentc.io.protocol import Source
@@ -103,6 +104,17 @@ class SourceBase(ABC):
         """Name the source for a message about one row; see `Source.place_of`."""
         del row
         return self.name
+
+    def arrays_beside(self, wanted: Callable[[str], bool]) -> Iterator[Candidate]:
+        """Yield the arrays in the same place of the same file that can be read.
+
+        Parameters
+        ----------
+        wanted : callable
+            Says of a name whether to look at it.
+        """
+        del wanted
+        yield from ()
 
     def attach_weights(self, source: "SourceBase") -> None:
         """Take another source's only column as the weights; it is read when first asked for.

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError, PartsError
 from momentc.io.atomic import sync_folder
-from momentc.io.location import printable
 from momentc.io.lock import (
     PARTIAL,
     output_errors,
@@ -34,6 +33,7 @@ from momentc.io.lock import (
     sibling,
     write_all,
 )
+from momentc.text import printable
 
 __all__ = [
     "InParts",

@@ -7,10 +7,15 @@ import numpy as np
 
 from momentc.errors import InputError
 
-__all__ = ["Candidate", "MissingDatasetError", "choose"]
+__all__ = ["Candidate", "MissingDatasetError", "choose", "named_like_weights"]
 
 MAX_LISTED = 20
 """Lines of a list in a message; more do not help to choose."""
+
+WEIGHT_NAMES = frozenset(
+    {"w", "c", "wt", "wts", "logw", "logwt", "logwts", "mass", "masses", "counts", "multiplicity"}
+)
+"""Names of arrays that are weights most likely, as are those with "weight" in them."""
 
 RESHAPE = "Arrays of more dimensions have to become rows before: x.reshape(-1, x.shape[-1])"
 
@@ -40,6 +45,12 @@ class Candidate:
     def __str__(self) -> str:
         """Return name, shape and type in one line."""
         return f"{self.dataset}  {self.shape}  {self.dtype}"
+
+
+def named_like_weights(dataset: str) -> bool:
+    """Whether an array of this name most likely has weights of rows, or their logarithms."""
+    last = dataset.rsplit("/", 1)[-1].lower()
+    return "weight" in last or last.replace("_", "") in WEIGHT_NAMES
 
 
 def choose(name: str, found: list[Candidate], refused: list[str]) -> str:

@@ -3,6 +3,8 @@
 import errno
 import importlib.util
 import math
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError
 from momentc.io.base import BLOCK_BYTES, SourceBase
-from momentc.io.choice import choose
+from momentc.io.choice import Candidate, choose
 from momentc.io.hdf5_links import (
     check_storage,
     hdf5_errors,
@@ -198,6 +200,21 @@ class Hdf5Source(SourceBase):
     def paths(self) -> tuple[Path, ...]:
         """Every file that is read: also those that links and virtual datasets lead to."""
         return super().paths + self._linked
+
+    def arrays_beside(self, wanted: Callable[[str], bool]) -> Iterator[Candidate]:
+        """Yield the datasets of the same group; see `SourceBase.arrays_beside`."""
+        h5py = load_h5py()
+        group, _, own = str(self.dataset).rpartition("/")
+        with hdf5_errors(self.name):
+            parent = self._dataset.file[group or "/"]
+            names = [part for part in sorted(parent) if part != own and wanted(part)]
+        for part in names:
+            # What cannot be opened, or lies in another file, is nothing that was missed here.
+            with suppress(InputError), hdf5_errors(self.name):
+                link = parent.get(part, getlink=True)
+                node = parent[part] if isinstance(link, h5py.HardLink) else None
+                if isinstance(node, h5py.Dataset):
+                    yield Candidate(f"{group}/{part}", node.shape or (), node.dtype)
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         with hdf5_errors(self.name):

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from momentc.errors import OutputError, PartsError
-from momentc.io.location import printable
 from momentc.io.lock import output_errors, output_lock, write_all
+from momentc.text import printable
 
 __all__ = ["Journal", "read_journal"]
 

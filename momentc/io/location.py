@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from momentc.errors import InputError, UsageError
+from momentc.text import printable
 
 __all__ = [
     "HDF5_SUFFIXES",
@@ -20,7 +21,6 @@ __all__ = [
     "Location",
     "derived_output",
     "parse_location",
-    "printable",
     "sniff",
 ]
 
@@ -61,13 +61,6 @@ class Location:
     name: str
     path: Path | None
     dataset: str | None
-
-
-def printable(name: str) -> str:
-    """Make a file name fit for a message: control characters and raw bytes are escaped."""
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in name
-    )
 
 
 def parse_location(text: str, dataset: str | None = None) -> Location:

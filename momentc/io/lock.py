@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from momentc.errors import OutputError
-from momentc.io.location import printable
+from momentc.text import printable
 
 __all__ = [
     "PARTIAL",

@@ -7,7 +7,7 @@ Fortran order has to be held in memory, since its rows lie scattered over all of
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -102,19 +102,24 @@ class NpzArchive:
                     f"{self.name} has no member {dataset}; it holds: {names or 'nothing'}"
                 )
             return member
+        return choose(self.name, *self.list_arrays()) + _SUFFIX
+
+    def list_arrays(
+        self, wanted: Callable[[str], bool] = lambda _: True
+    ) -> tuple[list[Candidate], list[str]]:
+        """Return the arrays whose names are wanted, and why others of them cannot be read."""
         candidates, refused = [], []
         for member in sorted(self.members):
-            if not member.endswith(_SUFFIX):
+            dataset = member.removesuffix(_SUFFIX)
+            if dataset == member or not wanted(dataset):
                 continue
             try:
                 header = self.header(member)
             except InputError as error:
                 refused.append(str(error))
             else:
-                candidates.append(
-                    Candidate(member.removesuffix(_SUFFIX), header.shape, header.dtype)
-                )
-        return choose(self.name, candidates, refused) + _SUFFIX
+                candidates.append(Candidate(dataset, header.shape, header.dtype))
+        return candidates, refused
 
     def close(self) -> None:
         """Close the archive and its file."""
@@ -166,6 +171,11 @@ class NpzSource(SourceBase):
         self._whole: NDArray[Any] | None = None
         self._stream: IO[bytes] | None = None
         self._position = 0
+
+    def arrays_beside(self, wanted: Callable[[str], bool]) -> Iterator[Candidate]:
+        """Yield the other members; see `SourceBase.arrays_beside`."""
+        found, _ = self._archive.list_arrays(wanted)
+        yield from (candidate for candidate in found if candidate.dataset != self.dataset)
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         if self._columns_first:

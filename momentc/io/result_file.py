@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError, OutputError, UsageError
 from momentc.io.atomic import write_bytes_atomic
-from momentc.io.location import HDF5_SUFFIXES, FileFormat, parse_location, printable
+from momentc.io.location import HDF5_SUFFIXES, FileFormat, parse_location
 from momentc.io.result_bytes import (
     FORMAT_VERSION,
     decode_result,
@@ -16,6 +16,7 @@ from momentc.io.result_bytes import (
     encode_result,
     seal,
 )
+from momentc.text import printable
 from momentc.weighted import WeightedSet
 
 __all__ = [

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError, UsageError
-from momentc.io.location import printable
+from momentc.text import printable
 
 __all__ = ["StoredTensor", "TensorFile", "decode_tensors", "encode_tensors", "read_tensors"]
 

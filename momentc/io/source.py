@@ -6,11 +6,13 @@ from typing import BinaryIO
 
 from momentc.errors import InputError, UsageError
 from momentc.io.base import ArraySource, SourceBase
+from momentc.io.choice import named_like_weights
 from momentc.io.concat import ConcatSource
 from momentc.io.container import Container, open_array, open_container, open_inside
-from momentc.io.location import STDIN, parse_location, printable
+from momentc.io.location import STDIN, parse_location
 from momentc.io.protocol import Source
 from momentc.io.result_source import ResultSource
+from momentc.text import printable
 
 __all__ = ["ArraySource", "ResultSource", "Source", "open_source", "open_sources"]
 
@@ -66,12 +68,14 @@ def open_source(
         )
     container = open_container(parse_location(location, dataset), stdin, hold_at_most)
     source = open_array(container, container.location.dataset, allow_external=allow_external)
-    if weights is not None:
-        try:
+    try:
+        if weights is None:
+            _note_weights(source, container.name)
+        else:
             _attach_weights(source, container, weights, allow_external=allow_external, stdin=stdin)
-        except BaseException:
-            source.close()
-            raise
+    except BaseException:
+        source.close()
+        raise
     return source
 
 
@@ -130,6 +134,8 @@ def open_sources(
                 open_array(container, container.location.dataset, allow_external=allow_external)
             )
             on_error.callback(parts[-1].close)
+            if weights is None:
+                _note_weights(parts[-1], container.name)
         everywhere = weights is not None and _attach_inside_each(
             parts, containers, weights, allow_external=allow_external
         )
@@ -138,6 +144,19 @@ def open_sources(
             _attach_weights(whole, None, weights, allow_external=allow_external, stdin=stdin)
         on_error.pop_all()
     return whole
+
+
+def _note_weights(source: SourceBase, file: str) -> None:
+    """Note what looks like weights of the rows and was not named: it would be missed in silence."""
+    if source.has_weights:
+        return
+    source.warnings += tuple(
+        f"{source.name}: {file} holds {printable(array.dataset)} as well, a number for each row, "
+        "which takes no part. If these are weights of the rows, give "
+        f"--weights {printable(array.dataset)}"
+        for array in source.arrays_beside(named_like_weights)
+        if array.dtype.kind in "biuf" and array.shape in {(source.n_rows,), (source.n_rows, 1)}
+    )
 
 
 def _attach_inside_each(

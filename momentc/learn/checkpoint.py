@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError, RequestError, UsageError, VerificationError
 from momentc.io.atomic import write_bytes_atomic
-from momentc.io.location import printable
 from momentc.io.safetensors import (
     StoredTensor,
     TensorFile,
@@ -34,6 +33,7 @@ from momentc.learn.objects import neuron_objects, reduce_objects
 from momentc.moments.discrepancy import worst_error
 from momentc.options import DEFAULT_TOLERANCE, Effort
 from momentc.pipeline import Compression, certify
+from momentc.text import printable
 from momentc.version import __version__
 
 __all__ = ["RECORD", "compress_safetensors"]

@@ -6,6 +6,7 @@ from typing import Final
 
 from momentc.errors import MemoryBudgetError
 from momentc.streaming.cell_store import LEAST_CELL
+from momentc.text import format_bytes
 
 __all__ = ["StreamPlan", "plan_stream"]
 
@@ -134,8 +135,8 @@ def plan_stream(
         needed = least + LEAST_BLOCK_ROWS * block_row
         raise MemoryBudgetError(
             f"{fewest} cells for {target} points with {n_moments} moments need about "
-            f"{needed / 2**20:,.0f} MiB of memory besides the libraries, the budget leaves "
-            f"{max(budget, 0) / 2**20:,.0f} MiB; allow more with --memory, or give a smaller "
+            f"{format_bytes(needed)} of memory besides the libraries, the budget leaves "
+            f"{format_bytes(max(budget, 0))}; allow more with --memory, or give a smaller "
             "target or k",
             needed,
         )

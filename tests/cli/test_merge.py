@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -350,6 +351,18 @@ def test_a_target_far_above_the_rows_takes_no_memory(
     outcome = invoke("merge", *sharded(2), "-n", "3000000", "-o", "all.npz", "-M", "300M", "--json")
     assert outcome.code == 0, outcome.stderr
     assert json.loads(outcome.stdout)["n_kept"] == 240
+
+
+def test_too_little_memory_says_what_would_do(
+    invoke: Invoke, tmp_path: Path, sharded: Sharded
+) -> None:
+    command = ("merge", *sharded(2), "-n", "50", "-o", "all.npz", "-M")
+    refused = invoke(*command, "200M")
+    assert refused.code == 7
+    said = re.search(r"2 parts: .* --memory (\d+MiB) would do", refused.stderr)
+    assert said is not None, refused.stderr
+    assert not (tmp_path / "all.npz").exists()
+    assert invoke(*command, said[1]).code == 0
 
 
 def test_a_narrow_part_of_wide_rows(invoke: Invoke, tmp_path: Path) -> None:

@@ -17,19 +17,14 @@ from momentc.cli.console import Console
 from momentc.cli.guard import BEGAN
 from momentc.cli.progress import LineProgress, Pace
 from momentc.cli.render_scan import scan_tables
-from momentc.cli.text import (
-    format_bytes,
-    format_count,
-    format_seconds,
-    parse_part,
-    parse_size,
-)
+from momentc.cli.text import format_count, format_seconds, parse_part, parse_size
 from momentc.compiled_code import discard_outdated_code
 from momentc.errors import UsageError
 from momentc.files.bench import bench
 from momentc.files.plan import count_moments
 from momentc.files.scan import error_scan
 from momentc.files.study_jobs import BenchJob, ScanJob
+from momentc.text import format_bytes
 
 
 @pytest.mark.parametrize(

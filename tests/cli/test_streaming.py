@@ -1,6 +1,7 @@
 """Inputs that do not fit into the memory budget: one pass, the same promises."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,13 +254,15 @@ def test_too_little_memory(
 def test_the_memory_that_is_asked_for_is_enough(
     invoke: Invoke, tmp_path: Path, rows: Array
 ) -> None:
-    """What the message of a refusal needs beside the libraries will do."""
+    """What the message of a refusal says would do does, and not much less."""
     make_npy(tmp_path, rows)
     command = ("compress", "x.npy", "-k", "4", "-n", "3000", "--dry-run", "-M")
-    words = invoke(*command, "257MiB").stderr.split()
-    needed = int(words[words.index("MiB") - 1])
-    assert needed > 1
-    assert invoke(*command, f"{256 + needed + 1}MiB").code == 0
+    said = re.search(r"--memory (\d+)MiB would do", invoke(*command, "257MiB").stderr)
+    assert said is not None
+    enough = int(said[1])
+    assert enough > 257
+    assert invoke(*command, f"{enough}MiB").code == 0
+    assert invoke(*command, f"{enough - 2}MiB").code == 7
 
 
 def test_constant_and_dependent_columns(invoke: Invoke, tmp_path: Path, rows: Array) -> None:

@@ -7,14 +7,9 @@ import numpy as np
 import pytest
 
 from momentc.errors import InputError, UsageError
-from momentc.io.location import (
-    FileFormat,
-    derived_output,
-    parse_location,
-    printable,
-    sniff,
-)
+from momentc.io.location import FileFormat, derived_output, parse_location, sniff
 from momentc.io.source import open_source
+from momentc.text import printable
 
 
 @pytest.mark.parametrize(
