@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "momentc"
 LEAVES = frozenset(
     {
         "cells",
+        "cgroup",
         "compiled_code",
         "cpus",
         "errors",
@@ -96,7 +97,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 # Rooms that may not even import every leaf.
 NARROW: dict[str, frozenset[str]] = {
     "engine": frozenset({"cpus", "errors", "map_function"}),
-    "io": frozenset({"errors", "weighted"}),
+    "io": frozenset({"errors", "text", "weighted"}),
     "errors": frozenset(),
     "options": frozenset({"errors"}),
     "progress": frozenset({"errors"}),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from momentc.cgroup import memory_limit
 from momentc.effort import surplus_bytes, working_order
 from momentc.errors import MemoryBudgetError, RequestError, UsageError
 from momentc.files.jobs import CompressJob
@@ -443,22 +444,13 @@ def default_memory() -> int:
 
 
 def usable_memory() -> int:
-    """Bytes that this process may use: memory of the machine, of its container, and its limit."""
+    """Bytes that this process may use: memory of the machine, of its groups, and its limits."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
         limit, _ = resource.getrlimit(kind)
         limits += [limit] if limit != resource.RLIM_INFINITY else []
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        limits += [int(line) for line in _lines(name) if line.strip().isdecimal()]
-    return min(limits)
-
-
-def _lines(path: str) -> list[str]:
-    """Lines of a file of the kernel; none where there is no such file."""
-    try:
-        return Path(path).read_text(encoding="ascii").splitlines()
-    except OSError:
-        return []
+    grouped = memory_limit()
+    return min(limits if grouped is None else [*limits, grouped])
 
 
 def _threads(job: CompressJob) -> int:

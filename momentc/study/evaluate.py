@@ -1,6 +1,7 @@
 """One cell of a scan: run a method, and measure how far its moments and functions are off."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 
 from momentc.errors import RequestError, VerificationError
 from momentc.moments.accumulate import Moments, accumulate_moments
-from momentc.moments.discrepancy import error_by_order
+from momentc.moments.discrepancy import error_by_order, worst_error
 from momentc.moments.request import MOST_MOMENTS, ORDERS_BEYOND, largest_order
-from momentc.options import Effort
+from momentc.options import DEFAULT_TOLERANCE, Effort
 from momentc.panel import (
     DEFAULT_FAMILIES,
     PER_FAMILY,
@@ -59,11 +60,6 @@ class Setting:
     families: tuple[str, ...] = DEFAULT_FAMILIES
     per_family: int = PER_FAMILY
     polylog: bool = False
-
-    @property
-    def published(self) -> str:
-        """Name of the paper's function that synthetic points are measured with."""
-        return "eq98" if self.polylog else "eq13"
 
 
 class _Measured:
@@ -144,7 +140,8 @@ class Evaluator:
         Keys: those of the cell; ``seconds`` of the method alone; ``n_kept``; ``kept_order``, up
         to which the method keeps the moments (null if it keeps none); ``moment_error`` by order,
         with two orders above the kept ones; ``errors`` by family. A method that cannot do a cell
-        leaves ``failed``, a sentence, instead.
+        leaves ``failed``, a sentence, instead, and so does momentc where its result misses the
+        moments up to k.
         """
         if cell.source == "file":
             assert self._given is not None
@@ -165,6 +162,9 @@ class Evaluator:
         )
         frame = measured.data.frame
         moment_error = error_by_order(measured.moments(after.plan.order), after, frame, frame)
+        missed = _missed(cell, moment_error)
+        if missed is not None:
+            return {**cell.as_json(), "failed": missed}
         return {
             **cell.as_json(),
             "seconds": seconds,
@@ -186,6 +186,21 @@ class Evaluator:
             _, points = draw_trial("uniform", min(cell.m, 2), WARM_UP_POINTS, 0)
             few = Dataset(points, np.ones(WARM_UP_POINTS))
             METHODS[cell.method](few, Task(1, WARM_UP_TARGET, 0, self._setting.effort))
+
+
+def _missed(cell: Cell, moment_error: Sequence[float]) -> str | None:
+    """Say that a result is none, if so: momentc's misses its moments, or it is not finite.
+
+    Other methods may be as far off as they are: that is what is measured.
+    """
+    worst = worst_error(moment_error, cell.k)
+    # Written so that a NaN counts as off.
+    if cell.method == "momentc" and not worst <= DEFAULT_TOLERANCE:
+        return (
+            f"momentc: moments up to order {cell.k} are off by {worst:.1e}, more than the "
+            f"tolerance {DEFAULT_TOLERANCE:.1e}"
+        )
+    return None if np.isfinite(moment_error).all() else f"{cell.method}: the result is not finite"
 
 
 _evaluator: list[Evaluator] = []

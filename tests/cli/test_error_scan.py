@@ -23,6 +23,8 @@ import pytest
 from momentc.errors import VerificationError
 from momentc.files import cells
 from momentc.files import scan as scan_on_files
+from momentc.pipeline import compress_points
+from momentc.study import methods
 from momentc.study.methods import METHODS, Dataset, Reduced, Task
 
 from .conftest import Invoke, Outcome, momentc_command
@@ -261,6 +263,20 @@ def test_tasks_that_run_at_the_same_time_write_one_table(tmp_path: Path) -> None
         (tmp_path / "s.png").unlink()
     assert len(table(tmp_path / "s.csv")) == 16
     assert len(json.loads((tmp_path / "s.json").read_text())["cells"]) == 16
+
+
+def test_results_that_miss_their_moments_end_the_scan_with_5(
+    invoke: Invoke, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(*arguments: Any) -> Any:
+        result = compress_points(*arguments)
+        result.support.weights[0] *= 1.0 + 1e-6
+        return result
+
+    monkeypatch.setattr(methods, "compress_points", spoilt)
+    outcome = invoke(*SCAN, "--k", "2", "--target", "30")
+    assert outcome.code == 5
+    assert "moments up to order 2 are off by" in outcome.text
 
 
 def test_a_table_that_another_task_has_written_is_as_good(

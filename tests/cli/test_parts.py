@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from momentc import cpus, kernels
+from momentc import cgroup, cpus, kernels
 from momentc.cli import environment
 from momentc.cli.console import Console
 from momentc.cli.guard import BEGAN
@@ -95,7 +95,7 @@ def test_threads_are_the_smallest_of_all_limits(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    monkeypatch.setattr(cpus, "CGROUP", tmp_path)
+    monkeypatch.setattr(cgroup, "ROOT", tmp_path)
     for name in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     assert cpus.available_threads() == 16
@@ -113,7 +113,7 @@ def test_threads_are_the_smallest_of_all_limits(
 
 def test_the_older_cgroup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
-    monkeypatch.setattr(cpus, "CGROUP", tmp_path)
+    monkeypatch.setattr(cgroup, "ROOT", tmp_path)
     for name in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "cpu").mkdir()

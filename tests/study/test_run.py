@@ -2,14 +2,16 @@
 
 import multiprocessing
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from momentc.study import evaluate as evaluate_module
 from momentc.study.evaluate import Evaluator, Setting
 from momentc.study.grid import Cell, plan_synthetic
-from momentc.study.methods import METHODS, Dataset, Task
+from momentc.study.methods import METHODS, Dataset, Reduced, Task
 from momentc.study.run import Standing, run_cells
 from momentc.study.synthetic import draw_trial
 
@@ -115,3 +117,34 @@ def test_momentc_beats_a_random_subset_on_a_file() -> None:
         ratios = [a[family]["rms"] / b[family]["rms"] for a, b in zip(ours, theirs, strict=True)]
         assert np.exp(np.mean(np.log(ratios))) < 0.5, family
     assert "eq13" not in ours[0]
+
+
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [(1.0 + 1e-6, "momentc: moments up to order 2 are off by"), (np.nan, "off by nan")],
+)
+def test_momentc_is_held_to_its_moments(
+    monkeypatch: pytest.MonkeyPatch, factor: float, said: str
+) -> None:
+    """Whatever it says of itself: the moments of its result are computed anew."""
+
+    def spoilt(data: Dataset, task: Task) -> Reduced:
+        result = METHODS["momentc"](data, task)
+        weights = result.weights.copy()
+        weights[0] *= factor
+        return replace(result, weights=weights)
+
+    cell = Cell("uniform", 2, 300, "momentc", 2, 30, 0)
+    assert "failed" not in Evaluator(SMALL)(cell)
+    monkeypatch.setattr(evaluate_module, "METHODS", {**METHODS, "momentc": spoilt})
+    assert said in Evaluator(SMALL)(cell)["failed"]
+
+
+def test_a_baseline_that_is_not_finite_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoilt(data: Dataset, task: Task) -> Reduced:
+        result = METHODS["random"](data, task)
+        return replace(result, weights=result.weights * np.inf)
+
+    monkeypatch.setattr(evaluate_module, "METHODS", {**METHODS, "random": spoilt})
+    record = Evaluator(SMALL)(Cell("uniform", 2, 300, "random", 0, 30, 0))
+    assert record["failed"] == "random: the result is not finite"
