@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError
+from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments, combine_moments
 from momentc.moments.discrepancy import (
     error_by_order,
@@ -82,6 +83,7 @@ def compare_moments(
     *,
     whole: Callable[[], WeightedBlocks] | None = None,
     progress: ProgressCallback | None = None,
+    map_function: MapFunction = map,
 ) -> MomentComparison:
     """Compare a weighted set with an original that is read in blocks.
 
@@ -104,6 +106,8 @@ def compare_moments(
         Default: the original.
     progress : callable, optional
         Called with (stage, rows done, rows in all); the rows in all are 0 while not known.
+    map_function : callable
+        Runs the sums. The result does not depend on it.
 
     Raises
     ------
@@ -138,7 +142,8 @@ def compare_moments(
     total: Moments | None = None
     done = 0
     for block, block_weights in original():
-        part = accumulate_moments(frame.apply(block), block_weights, order, "monomial")
+        local = frame.apply(block)
+        part = accumulate_moments(local, block_weights, order, "monomial", map_function)
         total = part if total is None else combine_moments(total, part)
         done += len(block)
         _tell(progress, "moments", done, n_rows)

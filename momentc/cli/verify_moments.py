@@ -82,7 +82,7 @@ def verify_moments(
     console = Console(
         context, quiet=quiet, verbose=verbose, no_progress=no_progress, as_json=as_json
     )
-    prepare(threads)
+    threads = prepare(threads)
     from momentc.files.jobs import InputChoice, VerifyJob
     from momentc.files.names import expand_inputs
     from momentc.files.verify import verify_files
@@ -103,9 +103,12 @@ def verify_moments(
         k=k,
         tolerance=tolerance,
         nan_as_recorded=nan is None,
+        threads=threads,
     )
     with console.progress() as progress:
         outcome = verify_files(job, progress=progress, began=console.began)
+    for sentence in outcome.notes:
+        console.note(sentence)
     console.result(outcome.content, comparison_facts(outcome.content), order_table(outcome.content))
     if not outcome.ok:
         raise VerificationError(failure(outcome.content))

@@ -57,6 +57,8 @@ def run_in_processes(
     ------
     MemoryBudgetError
         A process ended by itself; the usual reason is the system's out-of-memory killer.
+    Exception
+        What ``function`` or ``prepare`` raised.
     """
     variables = thread_environment(1) if environment is None else dict(environment)
     others = set(multiprocessing.active_children())
@@ -73,7 +75,7 @@ def run_in_processes(
         for position, item in waiting:
             # A process starts when there is work for it, and reads its environment then.
             with _environment(variables):
-                futures[pool.submit(function, item)] = position
+                futures[pool.submit(_do, function, item)] = position
             return
 
     try:
@@ -87,8 +89,8 @@ def run_in_processes(
                 yield position, future.result()
     except BrokenProcessPool as error:
         raise MemoryBudgetError(
-            "a worker process was ended from outside, most likely for want of memory; use fewer "
-            "--threads (each is a process), or smaller cells"
+            "a worker process was ended from outside, most likely for want of memory; ask for "
+            "smaller cells, or, where --threads are processes, for fewer"
         ) from error
     finally:
         _end(pool, others)
@@ -125,7 +127,21 @@ def _begin(prepare: Callable[..., None] | None, arguments: tuple[Any, ...]) -> N
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:
-        prepare(*arguments)
+        try:
+            prepare(*arguments)
+        except Exception as error:
+            # Told by the first item: of an initializer that fails, a pool says nothing.
+            _failed.append(error)
+
+
+_failed: list[Exception] = []
+
+
+def _do(function: Callable[[Any], Any], item: Any) -> Any:
+    """Work on an item in a process that is prepared for it."""
+    if _failed:
+        raise _failed[0]
+    return function(item)
 
 
 def _end_with_parent() -> None:

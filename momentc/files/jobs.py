@@ -45,6 +45,8 @@ class InputChoice:
         Follow HDF5 links, storage and virtual datasets that lead to other files.
     more : tuple of str
         Further inputs, whose rows follow those of the first.
+    usual_dataset : str, optional
+        As `dataset`, for inputs that name none and can have any: a .npy file has none.
     """
 
     location: str
@@ -55,6 +57,7 @@ class InputChoice:
     allow_lossy: bool = False
     allow_external: bool = False
     more: tuple[str, ...] = ()
+    usual_dataset: str | None = None
 
     def __post_init__(self) -> None:
         """Check the one choice that is a word."""
@@ -91,7 +94,7 @@ class CompressJob:
     report : str, optional
         File for the report. Default: beside the output, none with ``-`` and devices.
     memory : int, optional
-        Budget in bytes. Default: what the machine (or the container) has.
+        Budget in bytes. Default: half of what the process may use.
     force : bool
         Overwrite an existing output; never the input.
     keep_going : bool
@@ -214,6 +217,8 @@ class VerifyJob:
     nan_as_recorded : bool
         Leave rows with NaN out where the compressed file says that this was done; otherwise what
         ``source`` says holds.
+    threads : int
+        0: all that this process may use. The result does not depend on it.
     """
 
     source: InputChoice
@@ -221,6 +226,7 @@ class VerifyJob:
     k: int | None = None
     tolerance: float = DEFAULT_TOLERANCE
     nan_as_recorded: bool = True
+    threads: int = 0
 
     def __post_init__(self) -> None:
         """Check the form of the numbers; NaN is no tolerance."""

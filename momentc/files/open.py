@@ -36,6 +36,7 @@ def open_input(choice: InputChoice, hold_at_most: int | None = None) -> "Source"
     return open_sources(
         (choice.location, *choice.more),
         dataset=choice.dataset,
+        usual_dataset=choice.usual_dataset,
         weights=choice.weights,
         allow_external=choice.allow_external,
         stdin=sys.stdin.buffer,

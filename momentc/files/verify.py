@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.engine.threads import thread_map
 from momentc.errors import InputError, UsageError
 from momentc.files.jobs import InputChoice, JobReport, VerifyJob
 from momentc.files.measure import Stopwatch, peak_memory
 from momentc.files.names import STDOUT
 from momentc.files.open import open_input, open_result
 from momentc.files.parts import digests_of_arrays
+from momentc.files.work import Counts
 from momentc.io.convert import float64_blocks, select_columns
 from momentc.io.location import Location, parse_location
 from momentc.io.result_arrays import canonical
@@ -63,23 +65,26 @@ def verify_files(
     choice = with_recorded_choices(
         job.source, metadata, job.compressed, nan_as_recorded=job.nan_as_recorded
     )
-    with open_input(choice) as source:
+    counts = Counts()
+    with open_input(choice) as source, thread_map(job.threads) as map_function:
         columns = _columns(choice, source, compressed, metadata, job.compressed)
         stretches = _stretches(metadata, source)
         read = _read_columns(columns, metadata) if choice.nan == "drop" else columns
 
         def blocks(
-            stretches: Sequence[tuple[int, int]] = stretches,
+            stretches: Sequence[tuple[int, int]], *, counted: bool = False
         ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
             for start, stop in stretches:
                 for block in float64_blocks(
                     source, read, nan=choice.nan, allow_lossy=choice.allow_lossy,
                     start=start, stop=stop,
                 ):  # fmt: skip
+                    if counted:
+                        counts.add(block)
                     yield np.ascontiguousarray(block.points[:, : len(columns)]), block.weights
 
         comparison = compare_moments(
-            blocks,
+            partial(blocks, stretches, counted=True),
             np.ascontiguousarray(compressed.points[:, columns].astype(np.float64)),
             compressed.weights,
             order,
@@ -87,12 +92,14 @@ def verify_files(
             # As the parts of a job are made: in the frame that they share.
             whole=partial(blocks, [(0, source.n_rows)]),
             progress=progress,
+            map_function=map_function,
         )
         watch.lap("moments")
         kept = rows_are_kept(source, compressed)
         is_origin = _is_origin(source, metadata, extra)
         watch.lap("rows")
         name, n_rows = source.name, source.n_rows
+        notes = (*source.warnings, *counts.notes(name))
     content = {
         "original": name,
         "compressed": job.compressed,
@@ -107,7 +114,7 @@ def verify_files(
     # Rows of another array prove nothing; those of this very array must be what they say.
     ok = comparison.ok and (kept or not is_origin)
     content["ok"] = ok
-    return JobReport(content=content, ok=ok)
+    return JobReport(content=content, ok=ok, notes=notes)
 
 
 def _read_compressed(
@@ -177,8 +184,8 @@ def with_recorded_choices(
         parse_location(location, choice.dataset) for location in (choice.location, *choice.more)
     ]
     dataset = recorded.get("dataset")
-    if all(place.dataset is None for place in places) and isinstance(dataset, str):
-        choice = replace(choice, dataset=dataset)
+    if isinstance(dataset, str):
+        choice = replace(choice, usual_dataset=dataset)
     if nan_as_recorded and recorded.get("nan") == "drop":
         choice = replace(choice, nan="drop")
     if recorded.get("allow_lossy") is True:
@@ -187,7 +194,10 @@ def with_recorded_choices(
         choice = replace(choice, columns=",".join(str(column) for column in metadata["columns"]))
     weights = recorded.get("weights")
     if choice.weights is None and isinstance(weights, str):
-        inside = [_weights_inside(place, weights, compressed) for place in places]
+        inside = [
+            _weights_inside(place, weights, compressed, allow_external=choice.allow_external)
+            for place in places
+        ]
         # Each of several has weights of this name: none is looked for elsewhere.
         choice = replace(choice, weights=inside[0] if len(inside) == 1 else weights)
     return choice
@@ -199,12 +209,12 @@ def _recorded(metadata: dict[str, Any]) -> dict[str, Any]:
     return recorded if isinstance(recorded, dict) else {}
 
 
-def _weights_inside(place: Location, weights: str, compressed: str) -> str:
+def _weights_inside(place: Location, weights: str, compressed: str, *, allow_external: bool) -> str:
     """Return the location of `weights` within the file `place`, and nowhere else."""
     try:
         if place.path is None:
             raise InputError("the standard input is not searched for weights")
-        open_source(str(place.path), dataset=weights).close()
+        open_source(str(place.path), dataset=weights, allow_external=allow_external).close()
     except InputError as error:
         raise InputError(
             f"{printable(compressed)}: was made with the weights {weights!r}, which are not in "

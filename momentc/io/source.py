@@ -9,7 +9,7 @@ from momentc.io.base import ArraySource, SourceBase
 from momentc.io.choice import named_like_weights
 from momentc.io.concat import ConcatSource
 from momentc.io.container import Container, open_array, open_container, open_inside
-from momentc.io.location import STDIN, parse_location
+from momentc.io.location import STDIN, FileFormat, parse_location
 from momentc.io.protocol import Source
 from momentc.io.result_source import ResultSource
 from momentc.text import printable
@@ -21,6 +21,7 @@ def open_source(
     location: str,
     *,
     dataset: str | None = None,
+    usual_dataset: str | None = None,
     weights: str | None = None,
     allow_external: bool = False,
     stdin: BinaryIO | None = None,
@@ -35,6 +36,9 @@ def open_source(
         that momentc wrote is a source of its points with their weights.
     dataset : str, optional
         HDF5 dataset path or .npz member. Default: the only 2-D (or, if none, 1-D) array of numbers.
+    usual_dataset : str, optional
+        As `dataset`, but only for a location that names none, and not of a .npy file, which has
+        none.
     weights : str, optional
         Dataset of the same file (looked for first), or a location of its own. A file of
         momentc has weights already, and takes no others.
@@ -67,7 +71,9 @@ def open_source(
             "them"
         )
     container = open_container(parse_location(location, dataset), stdin, hold_at_most)
-    source = open_array(container, container.location.dataset, allow_external=allow_external)
+    source = open_array(
+        container, _dataset_of(container, usual_dataset), allow_external=allow_external
+    )
     try:
         if weights is None:
             _note_weights(source, container.name)
@@ -83,6 +89,7 @@ def open_sources(
     locations: Sequence[str],
     *,
     dataset: str | None = None,
+    usual_dataset: str | None = None,
     weights: str | None = None,
     allow_external: bool = False,
     stdin: BinaryIO | None = None,
@@ -96,6 +103,8 @@ def open_sources(
         At least one. With one alone, this is `open_source`.
     dataset : str, optional
         As in `open_source`, in each of them.
+    usual_dataset : str, optional
+        As in `open_source`.
     weights : str, optional
         A dataset that each of them has; or else one location with a weight for every row of all.
     allow_external, stdin, hold_at_most
@@ -118,6 +127,7 @@ def open_sources(
         return open_source(
             locations[0],
             dataset=dataset,
+            usual_dataset=usual_dataset,
             weights=weights,
             allow_external=allow_external,
             stdin=stdin,
@@ -131,7 +141,11 @@ def open_sources(
             container = open_container(parse_location(location, dataset), stdin, hold_at_most)
             containers.append(container)
             parts.append(
-                open_array(container, container.location.dataset, allow_external=allow_external)
+                open_array(
+                    container,
+                    _dataset_of(container, usual_dataset),
+                    allow_external=allow_external,
+                )
             )
             on_error.callback(parts[-1].close)
             if weights is None:
@@ -144,6 +158,11 @@ def open_sources(
             _attach_weights(whole, None, weights, allow_external=allow_external, stdin=stdin)
         on_error.pop_all()
     return whole
+
+
+def _dataset_of(container: Container, usual: str | None) -> str | None:
+    named = container.location.dataset
+    return usual if named is None and container.form is not FileFormat.NPY else named
 
 
 def _note_weights(source: SourceBase, file: str) -> None:

@@ -132,6 +132,65 @@ def test_recorded_weights_are_never_opened_outside_the_original(
     assert invoke("verify-moments", "x.npy", "x.momentc.npz", "-w", "mass.npy", "-q").code == 0
 
 
+def test_the_same_array_in_another_container(invoke: Invoke, tmp_path: Path, points: Any) -> None:
+    """A .npy file has no datasets: the recorded name does not matter there, nor on a pipe."""
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["grp/x"], file["grp/y"] = points, points
+    np.save(tmp_path / "x.npy", points)
+    np.savez(tmp_path / "x.npz", x=points)
+    assert invoke("compress", "x.h5:/grp/x", "-k", "2", "-n", "60", "-o", "o.npz").code == 0
+    for original in ("x.npy", "x.h5", "x.npz:x"):
+        outcome = invoke("verify-moments", original, "o.npz")
+        assert outcome.code == 0, outcome.stderr
+        assert "bit for bit: ok" in outcome.text
+    data = (tmp_path / "x.npy").read_bytes()
+    assert invoke("verify-moments", "-", "o.npz", stdin=data).code == 0
+    assert invoke("verify-moments", "x.h5:/grp/y", "o.npz").code == 0
+    assert invoke("verify-moments", "x.npz", "o.npz").code == 3
+    assert invoke("verify-moments", "x.npy", "o.npz", "-d", "/grp/x").code == 3
+
+
+def test_recorded_weights_in_another_file(invoke: Invoke, tmp_path: Path, points: Any) -> None:
+    """Allowed for the compression, and so for its check, if it is allowed there as well."""
+    with h5py.File(tmp_path / "w.h5", "w") as file:
+        file["w"] = np.arange(1.0, len(points) + 1)
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = points
+        file["far"] = h5py.ExternalLink("w.h5", "/w")
+    command = ("compress", "x.h5:/x", "-w", "far", "-k", "2", "-n", "60", "-o", "o.npz")
+    assert invoke(*command).code == 3
+    assert invoke(*command, "--allow-external").code == 0
+    assert invoke("verify-moments", "x.h5", "o.npz").code == 3
+    outcome = invoke("verify-moments", "x.h5", "o.npz", "--allow-external")
+    assert outcome.code == 0, outcome.stderr
+
+
+def test_rows_that_do_not_count_are_counted(invoke: Invoke, tmp_path: Path, points: Any) -> None:
+    rows = points.astype(np.float64)
+    rows[[7, 9], 0] = np.nan
+    weights = np.ones(len(rows))
+    weights[3] = 0.0
+    np.savez(tmp_path / "x.npz", x=rows, weights=weights)
+    command = ("compress", "x.npz", "-w", "weights", "-n", "60", "--nan", "drop", "-o", "o.npz")
+    said = invoke(*command).stderr
+    assert "2 rows with NaN or infinity were dropped" in said
+    assert "1 rows have the weight 0" in said
+    assert invoke("verify-moments", "x.npz", "o.npz").stderr == said
+
+
+def test_threads_change_nothing(invoke: Invoke, tmp_path: Path) -> None:
+    rows = np.random.default_rng(4).normal(size=(100_000, 3))
+    np.save(tmp_path / "x.npy", rows)
+    assert invoke("compress", "x.npy", "-k", "4", "-n", "100", "-o", "o.npz").code == 0
+    found = [
+        json.loads(invoke("verify-moments", "x.npy", "o.npz", "-T", number, "--json").stdout)
+        for number in ("1", "3")
+    ]
+    for content in found:
+        del content["seconds"], content["peak_memory"]
+    assert found[0] == found[1]
+
+
 def test_a_shifted_weight_is_found(invoke: Invoke, small: Path) -> None:
     def shift(weights: Any) -> None:
         weights[[3, 40]] += (1e-5, -1e-5)
