@@ -1,6 +1,8 @@
-"""Words for messages: names and sizes, as every room writes them."""
+"""Words for messages: names, counts and sizes, as every room writes them."""
 
-__all__ = ["format_bytes", "printable"]
+import math
+
+__all__ = ["format_bytes", "printable", "readable"]
 
 
 def printable(name: str) -> str:
@@ -17,3 +19,13 @@ def format_bytes(n_bytes: float) -> str:
             return f"{n_bytes:.3g} {unit}"
         n_bytes /= 1024
     return f"{n_bytes:.3g} TiB" if n_bytes < 1000 else f"{n_bytes:.0f} TiB"
+
+
+def readable(number: int) -> str:
+    """Return a count in full, or as a power of ten where it has more than twelve digits.
+
+    Python refuses to print integers of more than 4,300 digits, and nobody reads them.
+    """
+    if number < 10**12:
+        return str(number)
+    return f"about 1e{int(number.bit_length() * math.log10(2.0))}"

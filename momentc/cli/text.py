@@ -1,5 +1,6 @@
 """Numbers as a person reads them, and as a person types them."""
 
+import math
 import re
 
 from momentc.errors import UsageError
@@ -33,16 +34,16 @@ def parse_size(text: str) -> int:
     Raises
     ------
     UsageError
-        `text` is not a number with one of the suffixes, or is zero.
+        `text` is not a number with one of the suffixes, less than a byte, or beyond all bounds.
     """
     match = _SIZE.fullmatch(text)
-    size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
-    if size <= 0:
+    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0.0
+    if not 1.0 <= size < math.inf:
         raise UsageError(
             f"--memory is {text!r}; expected a size such as 500M, 4G or 4GiB "
             "(suffixes K, M, G, T or KiB, MiB, GiB, TiB)"
         )
-    return size
+    return int(size)
 
 
 def parse_order(text: str) -> int | None:
@@ -72,7 +73,7 @@ def parse_part(option: str, text: str) -> tuple[int, int]:
     if not (
         first.isdecimal()
         and second.isdecimal()
-        and len(second) <= 9
+        and max(len(first), len(second)) <= 9
         and 1 <= int(first) <= int(second)
     ):
         raise UsageError(

@@ -21,6 +21,7 @@ __all__ = ["Part", "carried", "check_rows", "digests_of", "frame_of", "joined_ro
 
 # What must be the same in all parts, with the words for a message.
 SAME: Final = {
+    "momentc": "made by different versions of momentc",
     "shape": "made from inputs of different shapes",
     "dtype": "made from inputs of different types",
     "weighted": "made with and without weights",
@@ -36,8 +37,10 @@ SAME: Final = {
     "nan": "made with different --nan",
     "allow_lossy": "made with and without --allow-lossy",
     "frame": "made in different frames",
-    "momentc": "made by different versions of momentc",
 }
+
+# What a part of this version says besides.
+BESIDES: Final = ("rows", "stream")
 
 # Sizes of a stream that all parts of a job have alike.
 BY_BUDGET: Final = ("cells", "block_rows", "sample_rows")
@@ -74,7 +77,7 @@ def read_parts(locations: Sequence[str]) -> list[Part]:
         if not is_file_name(str(parse_location(location).path or STDOUT)):
             raise InputError(
                 f"{printable(location)} is a pipe, which can be read only once; expected files: "
-                "parts of a job are read twice"
+                "parts of a job are read more than once"
             )
         source = open_result(location, "parts of a job, as compress --shard writes them")
         metadata, extra = source.metadata, source.extra
@@ -83,7 +86,15 @@ def read_parts(locations: Sequence[str]) -> list[Part]:
                 f"{printable(location)} is not a part of a job: it was not made with --shard, or "
                 "is a whole result already"
             )
-        parts.append(Part(location, metadata, extra))
+        part = Part(location, metadata, extra)
+        for field in (*SAME, *BESIDES):
+            if field not in part.head:
+                raise PartsError(
+                    f"{part.name} does not say its {field}: it was made by another version of "
+                    f"momentc, {part.head.get('momentc', 'which is not known')}; merge it with "
+                    "that one, or make it anew"
+                )
+        parts.append(part)
     parts.sort(key=lambda part: (part.rows[0], part.location))
     first = parts[0]
     for part in parts[1:]:

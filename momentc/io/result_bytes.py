@@ -275,12 +275,22 @@ def decode_with_extra(
                 f"c, w, index have types {weights.dtype}, {points.dtype}, {index.dtype}"
             )
         result = WeightedSet(points, weights, index)
+        _require_promises(result)
         if _checksum(result, metadata) != checksum:
             raise ValueError("the content does not fit its checksum")
         if extra_digests(arrays) != metadata.get(EXTRA, {}):
             raise ValueError("a further array does not fit its checksum")
     metadata["checksum"] = checksum
     return result, metadata, arrays
+
+
+def _require_promises(result: WeightedSet) -> None:
+    """Raise ValueError if weights or row numbers are none that momentc ever writes."""
+    # Written so that a NaN counts as wrong.
+    if not (np.isfinite(result.weights).all() and (result.weights >= 0.0).all()):
+        raise ValueError("a weight is below 0 or not finite")
+    if len(result) and (result.index[0] < 0 or np.any(np.diff(result.index) <= 0)):
+        raise ValueError("the row numbers do not ascend from 0 or more")
 
 
 def _extra_names(text: bytes | str) -> list[str]:

@@ -14,6 +14,7 @@ from momentc.api import MomentCompressor
 from momentc.errors import InputError, RequestError
 from momentc.options import DEFAULT_TOLERANCE, Effort
 from momentc.pipeline import Compression
+from momentc.text import readable
 
 __all__ = ["neuron_objects", "reduce_objects"]
 
@@ -101,11 +102,6 @@ def reduce_objects(
     except RequestError as error:
         m = objects.shape[1]
         raise RequestError(
-            f"{what}, m = {m} columns with {_count(m, k)} moments up to order {k}: {error}"
+            f"{what}, m = {m} columns with C({m}+{k},{k}) = {readable(math.comb(m + k, k))} "
+            f"moments up to order {k}: {error}"
         ) from error
-
-
-def _count(m: int, k: int) -> str:
-    """C(m+k, k), as a power of ten where nobody would read its digits."""
-    count = math.comb(m + k, k)
-    return f"C({m}+{k},{k}) = {count}" if count < 10**9 else f"C({m}+{k},{k}) = {float(count):.0e}"

@@ -1,11 +1,11 @@
 """What can be asked of a number of points: the bound of Tchakaloff, and what can be worked with."""
 
-import math
 from bisect import bisect_right
 from typing import Final
 
 from momentc.errors import RequestError
 from momentc.moments.multi_index import n_moments
+from momentc.text import readable
 
 __all__ = [
     "check_countable",
@@ -71,7 +71,7 @@ def check_request(k: int, target: int, n_rows: int, rank: int) -> None:
         return
     needed = n_moments(rank, k)
     if needed > target:
-        count = _readable(needed)
+        count = readable(needed)
         order = largest_order(rank, target)
         at_target = (
             f"k = {order} is the largest that {target} points can keep" if order else "no k will do"
@@ -88,16 +88,6 @@ def check_request(k: int, target: int, n_rows: int, rank: int) -> None:
     check_countable(k, rank)
 
 
-def _readable(number: int) -> str:
-    """Return a count in full, or as a power of ten where it has more than twelve digits.
-
-    Python refuses to print integers of more than 4,300 digits, and nobody reads them.
-    """
-    if number < 10**12:
-        return str(number)
-    return f"about 1e{int(number.bit_length() * math.log10(2.0))}"
-
-
 def check_countable(k: int, rank: int) -> None:
     """Check that the moments up to order k of ``rank`` variables are few enough to work with.
 
@@ -109,7 +99,7 @@ def check_countable(k: int, rank: int) -> None:
     needed = n_moments(rank, k)
     if needed > MOST_MOMENTS:
         raise RequestError(
-            f"k = {k} in {rank} independent columns has C({rank}+{k},{k}) = {_readable(needed)} "
+            f"k = {k} in {rank} independent columns has C({rank}+{k},{k}) = {readable(needed)} "
             f"moments, more than {MOST_MOMENTS} cannot be worked with; the largest k is "
             f"{largest_order(rank, MOST_MOMENTS)}"
         )

@@ -9,6 +9,7 @@ from momentc.errors import UsageError
 from momentc.moments.request import MOST_MOMENTS
 from momentc.study.methods import ORDERED
 from momentc.study.synthetic import polylog_setting
+from momentc.text import readable
 
 __all__ = [
     "Cell",
@@ -231,8 +232,8 @@ def _too_large(ks: Iterable[int], rank: int, target: int) -> list[str]:
     which = f"k = {lowest}" if len(orders) == 1 else f"k = {lowest} .. {orders[-1]}"
     at_least = "" if len(orders) == 1 else " or more"
     return [
-        f"{which} in {rank} columns has {math.comb(rank + lowest, lowest)} moments{at_least}, too "
-        f"many for target {target}"
+        f"{which} in {rank} columns has {readable(math.comb(rank + lowest, lowest))} moments"
+        f"{at_least}, too many for target {target}"
     ]
 
 

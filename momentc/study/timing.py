@@ -20,6 +20,7 @@ from momentc.pipeline import compress_points
 from momentc.study.baselines import BASELINES, why_not
 from momentc.study.grid import part_of
 from momentc.study.synthetic import draw_trial
+from momentc.text import readable
 from momentc.verification import compare_moments
 
 __all__ = ["BenchCell", "BenchSetting", "measure_cell", "plan_bench"]
@@ -105,7 +106,7 @@ def plan_bench(
                     else:
                         skipped.append(
                             f"m = {m}, k = {k}, d = {d} to {target} is left out: the target must "
-                            f"be at least C(m+k,k) = {n_moments} and below d"
+                            f"be at least C(m+k,k) = {readable(n_moments)} and below d"
                         )
     if not cells:
         raise UsageError(f"there is nothing to time: {skipped[0]}")

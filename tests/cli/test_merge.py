@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from momentc.io.result_file import read_extra, read_result, write_result
+from momentc.io.result_file import read_extra, read_result, read_with_extra, write_result
 from momentc.weighted import WeightedSet
 
 from .conftest import Invoke
@@ -295,6 +295,24 @@ def test_other_versions_do_not_mix(
         patch.setattr("momentc.files.parts.__version__", "99.0")
         _, second = sharded(2, folder="later/")
     assert "different versions of momentc" in merged(invoke, first, second, code=8)
+
+
+@pytest.mark.parametrize("field", ["kept_order", "momentc", "stream", "rows"])
+def test_parts_of_a_version_that_said_less(
+    invoke: Invoke, tmp_path: Path, sharded: Sharded, field: str
+) -> None:
+    first, second = sharded(2)
+    result, metadata, extra = read_with_extra(str(tmp_path / second))
+    del metadata["part"][field]
+    for name in ("format_version", "checksum", "extra"):
+        del metadata[name]
+    write_result(
+        tmp_path / second, result, metadata,
+        force=True, inputs=[], verify=lambda *_: None, extra=extra,
+    )  # fmt: skip
+    for parts in ((first, second), (second, first), (second,)):
+        message = merged(invoke, *parts, "-o", "all.npz", code=8)
+        assert f"{second} does not say its {field}: it was made by another version" in message
 
 
 def test_parts_that_overlap(invoke: Invoke, tmp_path: Path, sharded: Sharded) -> None:

@@ -44,7 +44,9 @@ def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "M", "-1G", "1X", "1e9", "0", "1 G B", "1,5G"])
+@pytest.mark.parametrize(
+    "text", ["", "M", "-1G", "1X", "1e9", "0", "1 G B", "1,5G", "9" * 310, "0.5"]
+)
 def test_sizes_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="expected a size such as"):
         parse_size(text)
@@ -237,7 +239,9 @@ def test_a_measuring_job_is_prepared_once_if_anything_is_left(tmp_path: Path) ->
     assert len(calls) == 2
 
 
-@pytest.mark.parametrize("text", ["", "3", "0/4", "5/4", "a/b", "1/0", "-1/3", "1/2/3", "1/10e3"])
+@pytest.mark.parametrize(
+    "text", ["", "3", "0/4", "5/4", "a/b", "1/0", "-1/3", "1/2/3", "1/10e3", f"{'9' * 5000}/3"]
+)
 def test_parts_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="expected i/n"):
         parse_part("--shard", text)

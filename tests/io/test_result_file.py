@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from momentc.errors import InputError, OutputError, UsageError, VerificationError
+from momentc.io import result_bytes
 from momentc.io.convert import load_points
 from momentc.io.location import FileFormat
 from momentc.io.result_bytes import decode_result, encode_result, seal
@@ -212,6 +213,31 @@ def test_every_flipped_byte_is_noticed_or_harmless(
     # All of the arrays and of the text, at the least.
     n_content = sum(array.nbytes for array in (read.points, read.weights, read.index))
     assert n_noticed > n_content + len(json.dumps(metadata))
+
+
+@pytest.mark.parametrize(
+    ("weights", "index"),
+    [
+        ([1.0, -1e-300, 1.0], [0, 1, 2]), ([1.0, np.nan, 1.0], [0, 1, 2]),
+        ([1.0, np.inf, 1.0], [0, 1, 2]), ([1.0] * 3, [0, 2, 1]), ([1.0] * 3, [0, 1, 1]),
+        ([1.0] * 3, [-1, 1, 2]),
+    ],
+)  # fmt: skip
+def test_what_momentc_never_promises_is_neither_written_nor_read(
+    message_of: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    weights: list[float],
+    index: list[int],
+) -> None:
+    """Also with a checksum that fits: the moments may agree, and a row count for less than none."""
+    result = WeightedSet(np.zeros((3, 2)), np.array(weights), np.array(index))
+    said = message_of(VerificationError, lambda: write("out.npz", result))
+    assert "below 0 or not finite" in said or "do not ascend" in said
+    assert not Path("out.npz").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(result_bytes, "_require_promises", lambda _: None)
+        write("out.npz", result)
+    assert said.split(":")[1] in message_of(VerificationError, lambda: read_result("out.npz"))
 
 
 @BOTH

@@ -80,3 +80,8 @@ def test_keys_tell_all_cells_apart() -> None:
     cell = Cell("file", 2, 100, "momentc", 3, 10, 0)
     others = [Cell("file", 2, 100, "momentc", 3, 10, 1), Cell("file", 2, 100, "paper", 3, 10, 0)]
     assert len({cell.key, *(other.key for other in others)}) == 3
+
+
+def test_moments_that_nobody_can_count() -> None:
+    with pytest.raises(UsageError, match="has about 1e12038 moments"):
+        plan_synthetic("uniform", [20_000], [1000], [20_000], [], 0.1, ["momentc"], 1)
