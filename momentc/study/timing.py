@@ -105,7 +105,7 @@ def plan_bench(
                         cells += [BenchCell(m, k, d, target, n) for n in threads]
                     else:
                         skipped.append(
-                            f"m = {m}, k = {k}, d = {d} to {target} is left out: the target must "
+                            f"m = {m}, k = {k}, d = {d} to {readable(target)} is left out: the target must "
                             f"be at least C(m+k,k) = {readable(n_moments)} and below d"
                         )
     if not cells:
