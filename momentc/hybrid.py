@@ -161,7 +161,9 @@ def reduce_support(
             groups_or_none = nearest.next(weights, len(alive) - target)
             if groups_or_none is None or not apply("greedy rounds", groups_or_none):
                 break
-        if len(alive) == n_before:
+        if len(alive) < n_before:
+            idle = 0
+        else:
             # Other centres and the smallest groups may still go where these could not.
             idle, surplus, n_round = idle + 1, 1, n_round + 1
             if idle > PATIENCE:

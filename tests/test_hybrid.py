@@ -1,15 +1,18 @@
 """The reduction of a whole support: its stages, its end, and what it does when it cannot end."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from momentc import hybrid as hybrid_module
 from momentc.engine.threads import thread_map
 from momentc.errors import VerificationError
 from momentc.hybrid import reduce_support
 from momentc.moments.multi_index import product_plan
+from momentc.reduction.groups import reduce_groups
 from tests import oracle
 from tests.tolerances import set_tolerance
 
@@ -144,3 +147,24 @@ def test_no_weight_becomes_so_small_that_it_only_looks_alive() -> None:
     kept = reduce_support(uniform(5000, 3), weights, 100, product_plan(3, 3), 0)
     assert math.isclose(weights.sum(), 5000.0, rel_tol=1e-14)
     assert weights[kept].min() > 0.0
+
+
+def test_rounds_without_progress_are_counted_from_the_last_that_had_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Three of them, a success, and three again are no reason to give up; four are."""
+    outcomes: list[bool] = []
+
+    def sometimes(*arguments: Any) -> int:
+        outcomes.append(len(outcomes) % period == period - 1)
+        return reduce_groups(*arguments) if outcomes[-1] else 0
+
+    monkeypatch.setattr(hybrid_module, "reduce_groups", sometimes)
+    points = uniform(60, 2)
+    period = hybrid_module.PATIENCE + 1
+    assert len(reduce_support(points, np.ones(60), 20, product_plan(2, 2), 0)) == 20
+    assert sum(outcomes) > 1
+    outcomes.clear()
+    period = hybrid_module.PATIENCE + 3  # the first call is a round of k-means
+    with pytest.raises(VerificationError, match="can be reduced further"):
+        reduce_support(points, np.ones(60), 20, product_plan(2, 2), 0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from momentc.errors import UsageError, VerificationError
+from momentc.errors import OutputError, UsageError, VerificationError
 from momentc.files.jobs import JobReport
 from momentc.files.measure import Stopwatch, peak_memory
 from momentc.files.names import STDOUT
@@ -154,7 +154,12 @@ def deliver(
     content = {**as_written, **_measured(watch, output, work)}
     if report is not None:
         text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
-        write_text_atomic(report, text, force=force)
+        try:
+            write_text_atomic(report, text, force=force)
+        except OutputError as error:
+            raise OutputError(
+                f"{error}. The result itself is written and verified: {printable(output)}"
+            ) from error
     return JobReport(
         content=content,
         ok=bool(as_written["ok"]),

@@ -105,8 +105,8 @@ def plan_bench(
                         cells += [BenchCell(m, k, d, target, n) for n in threads]
                     else:
                         skipped.append(
-                            f"m = {m}, k = {k}, d = {d} to {readable(target)} is left out: the target must "
-                            f"be at least C(m+k,k) = {readable(n_moments)} and below d"
+                            f"m = {m}, k = {k}, d = {d} to {readable(target)} is left out: the "
+                            f"target must be at least C(m+k,k) = {readable(n_moments)} and below d"
                         )
     if not cells:
         raise UsageError(f"there is nothing to time: {skipped[0]}")

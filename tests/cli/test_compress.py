@@ -10,6 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
+from momentc.errors import OutputError
+from momentc.files import delivery
+
 from .conftest import Invoke
 
 FACTS = """\
@@ -144,6 +147,21 @@ def test_an_existing_report_is_kept(invoke: Invoke, data: Path, tmp_path: Path) 
     refused = invoke("compress", "data.h5", "-n", "60")
     assert (refused.code, report.read_text()) == (6, "precious")
     assert not (tmp_path / "data.momentc.h5").exists()
+
+
+def test_a_result_without_its_report(
+    invoke: Invoke, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full when the report comes: exit code 6, and what stands is named."""
+
+    def full(path: str, *_: Any, **__: Any) -> None:
+        raise OutputError(f"{path}: cannot be written: No space left on device")
+
+    monkeypatch.setattr(delivery, "write_text_atomic", full)
+    outcome = invoke("compress", "data.h5", "-n", "60", "-o", "o.npz")
+    assert outcome.code == 6
+    assert "The result itself is written and verified: o.npz" in outcome.stderr
+    assert invoke("verify-moments", "data.h5", "o.npz").code == 0
 
 
 def test_report_and_output_are_two_files(invoke: Invoke, data: Path) -> None:
