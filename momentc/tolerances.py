@@ -1,6 +1,7 @@
-"""Every threshold of the reduction, as a formula of eps and the size of the problem.
+"""What counts as rounding, as formulas of eps and the size of the problem.
 
-No other module holds a numerical threshold of its own.
+What is accepted as right is decided by these. Constants that only choose between ways to compute,
+each of which is checked, stand with the way that they choose.
 """
 
 import math

@@ -87,8 +87,11 @@ class Console:
         """
         progress: CellProgress = QuietCells()
         if self._wants_progress:
-            progress = RichCells() if _is_capable(sys.stderr) else LineCells(sys.stderr)
-            _show_compiling()
+            if _is_capable(sys.stderr):
+                _show_compiling()
+                progress = RichCells()
+            else:
+                progress = LineCells(sys.stderr)
         try:
             with progress:
                 yield progress

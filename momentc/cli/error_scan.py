@@ -35,7 +35,7 @@ def error_scan(
         str | None,
         typer.Argument(
             metavar="[INPUT]",
-            help="As for compress. Or none, with --synthetic.",
+            help="One file, as for compress, or -. None with --synthetic.",
             show_default=False,
         ),
     ] = None,

@@ -71,7 +71,8 @@ def reproduce(
             "--threads",
             "-T",
             metavar="INT",
-            help="Curves to compute at a time, each in a process; 0 is all that may be used.",
+            help="Curves or cells to compute at a time, each in a process (fig6: threads of each "
+            "run); 0 is all that may be used.",
             show_default=True,
         ),
     ] = 0,

@@ -1,1 +1,1 @@
-"""Which points belong together: k-means, greedy smallest groups, cells, equal rows."""
+"""Which points belong together: k-means, greedy smallest groups, equal rows."""

@@ -9,7 +9,6 @@ from momentc.io.location import derived_output
 from momentc.io.result_file import (
     FORMAT_VERSION,
     output_format,
-    read_extra,
     read_result,
     read_with_extra,
     write_result,
@@ -33,7 +32,6 @@ __all__ = [
     "output_format",
     "output_lock",
     "probe_output",
-    "read_extra",
     "read_result",
     "read_with_extra",
     "select_columns",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from momentc.errors import InputError, UsageError
 from momentc.io.base import BLOCK_BYTES, Source
 from momentc.io.numeric import inexact_mask, to_float64
-from momentc.io.weights import require_total, weight_ratio_warning
+from momentc.io.weights import require_total
 
 __all__ = ["LoadedPoints", "PointBlock", "float64_blocks", "load_points", "select_columns"]
 
@@ -72,8 +72,6 @@ class LoadedPoints:
         Rows dropped because they weigh nothing.
     n_lossy : int
         Values that float64 does not hold exactly.
-    warnings : tuple of str
-        Sentences for the user.
     """
 
     points: NDArray[np.float64]
@@ -82,7 +80,6 @@ class LoadedPoints:
     n_dropped_nan: int
     n_zero_weight: int
     n_lossy: int
-    warnings: tuple[str, ...]
 
 
 def select_columns(text: str | None, n_columns: int) -> NDArray[np.int64]:
@@ -339,12 +336,6 @@ def load_points(
             "that is not "
             f"finite, {n_zero_weight} have the weight 0"
         )
-    notes = list(source.warnings)
-    if n_lossy:
-        notes.append(f"{source.name}: {n_lossy} values are not exact in float64 and were rounded")
-    ratio_note = weight_ratio_warning(weights[:n_kept])
-    if ratio_note is not None:
-        notes.append(ratio_note)
     return LoadedPoints(
         points[:n_kept],
         weights[:n_kept],
@@ -352,5 +343,4 @@ def load_points(
         n_dropped_nan,
         n_zero_weight,
         n_lossy,
-        tuple(notes),
     )

@@ -256,5 +256,5 @@ def _require_filters(name: str, dataset: Any) -> None:
             raise InputError(
                 f"{name} needs the HDF5 filter {number} "
                 f"({_KNOWN_FILTERS.get(number, 'unknown')}), which is not "
-                "installed: pip install momentc[hdf5plugin]"
+                "installed: pip install hdf5plugin"
             )

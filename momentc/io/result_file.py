@@ -22,7 +22,6 @@ from momentc.weighted import WeightedSet
 __all__ = [
     "FORMAT_VERSION",
     "output_format",
-    "read_extra",
     "read_result",
     "read_with_extra",
     "write_result",
@@ -171,11 +170,6 @@ def read_result(location: str) -> tuple[WeightedSet, dict[str, Any]]:
     """Read a file that momentc wrote; `read_with_extra` without the further arrays."""
     result, metadata, _ = read_with_extra(location)
     return result, metadata
-
-
-def read_extra(location: str) -> dict[str, NDArray[Any]]:
-    """Return only the further arrays of a file that momentc wrote; see `read_with_extra`."""
-    return read_with_extra(location)[2]
 
 
 def read_with_extra(

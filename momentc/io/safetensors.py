@@ -27,7 +27,7 @@ _NUMPY: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"),
     "F16": np.dtype("<f2"),
 }
-_EPSILON = {"F64": 2.0**-52, "F32": 2.0**-23, "F16": 2.0**-10, "BF16": 2.0**-7}
+_FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 _BF16_SHIFT = 16
 """A BF16 number is the upper half of a float32."""
 
@@ -60,12 +60,7 @@ class StoredTensor:
     @property
     def is_float(self) -> bool:
         """Whether `as_float64` can read it."""
-        return self.dtype in _EPSILON
-
-    @property
-    def epsilon(self) -> float:
-        """Distance from 1 to the next number of the type."""
-        return _EPSILON[self.dtype]
+        return self.dtype in _FLOATS
 
     def as_float64(self) -> NDArray[np.float64]:
         """Return the numbers, each exactly as stored."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from momentc.io.result_file import read_extra, read_result, read_with_extra, write_result
+from momentc.io.result_file import read_result, read_with_extra, write_result
 from momentc.weighted import WeightedSet
 
 from .conftest import Invoke
@@ -442,7 +442,7 @@ def test_a_whole_result_is_no_part(invoke: Invoke, tmp_path: Path, sharded: Shar
 def seal_anew(path: Path, change: Callable[[Array, dict[str, Array]], None]) -> None:
     """Change weights or further arrays of a part, with a checksum that fits."""
     result, metadata = read_result(str(path))
-    extra = {name: array.copy() for name, array in read_extra(str(path)).items()}
+    extra = {name: array.copy() for name, array in read_with_extra(str(path))[2].items()}
     weights = result.weights.copy()
     change(weights, extra)
     for key in ("format_version", "checksum", "extra"):

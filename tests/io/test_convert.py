@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from momentc.errors import InputError, UsageError
+from momentc.files.work import Counts
 from momentc.io.base import ArraySource
 from momentc.io.convert import float64_blocks, load_points, select_columns
 from momentc.io.numeric import inexact_mask, to_float64
@@ -27,7 +28,6 @@ def test_plain_numbers(points: NDArray[np.float64]) -> None:
     assert np.array_equal(loaded.index, np.arange(1000))
     assert loaded.index.dtype == np.int64
     assert (loaded.n_dropped_nan, loaded.n_zero_weight, loaded.n_lossy) == (0, 0, 0)
-    assert loaded.warnings == ()
 
 
 @pytest.mark.parametrize("dtype", ["?", "i1", ">i2", "u4", "<f2", ">f2", ">f4", ">f8", "i8", ">u8"])
@@ -162,9 +162,9 @@ def test_integers_that_float64_rounds(
     assert "--allow-lossy" in message
     loaded = load_points(source, allow_lossy=True)
     assert loaded.n_lossy == n_lossy
-    assert loaded.warnings == (
-        f"x.npy: {n_lossy} values are not exact in float64 and were rounded",
-    )
+    assert Counts.of(loaded).notes("x.npy") == [
+        f"x.npy: {n_lossy} values are not exact in float64 and were rounded"
+    ]
     assert np.array_equal(loaded.points, array.astype("f8"))
 
 
@@ -261,18 +261,11 @@ def test_weights_of_another_length(n_weights: int, message_of: Callable[..., str
 @pytest.mark.parametrize(("smallest", "warns"), [(1e-15, False), (0.9e-15, True), (1e-300, True)])
 def test_a_huge_ratio_of_weights_is_a_warning(smallest: float, warns: bool) -> None:
     loaded = load_points(ArraySource(np.ones((3, 2)), np.array([1.0, 0.0, smallest])))
-    assert len(loaded.warnings) == warns
-    assert not warns or "a ratio above 1e+15" in loaded.warnings[0]
+    ratio, *others = Counts.of(loaded).notes("x") if warns else [""]
+    assert ("a ratio above 1e+15" in ratio) == warns
+    assert len(others) == int(warns)  # one row weighs nothing
     extreme = load_points(ArraySource(np.ones((2, 2)), np.array([1e300, 5e-324])))
-    assert len(extreme.warnings) == 1
-
-
-def test_warnings_of_the_file_are_passed_on() -> None:
-    np.save("x.npy", np.ones((3, 2)))
-    with open("x.npy", "ab") as file:  # noqa: PTH123 (one line)
-        file.write(b"1")
-    with open_source("x.npy") as source:
-        assert len(load_points(source).warnings) == 1
+    assert len(Counts.of(extreme).notes("x")) == 1
 
 
 def test_progress_is_told(points: NDArray[np.float64], monkeypatch: pytest.MonkeyPatch) -> None:

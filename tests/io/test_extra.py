@@ -20,7 +20,6 @@ from momentc.errors import InputError, VerificationError
 from momentc.io.location import FileFormat
 from momentc.io.result_bytes import decode_result, decode_with_extra, encode_result, seal
 from momentc.io.result_file import (
-    read_extra,
     read_result,
     read_with_extra,
     write_result,
@@ -54,7 +53,6 @@ def assert_equal(read: dict[str, NDArray[Any]], extra: dict[str, NDArray[Any]]) 
 @BOTH
 def test_what_goes_in_comes_out(name: str, result: WeightedSet) -> None:
     write(name, result, EXTRA)
-    assert_equal(read_extra(name), EXTRA)
     read, metadata, extra = read_with_extra(name)
     assert_equal(extra, EXTRA)
     plain, plain_metadata = read_result(name)
@@ -107,7 +105,7 @@ def test_without_them_the_file_has_no_trace(name: str, result: WeightedSet) -> N
     write(name, result, {})
     assert Path(name).read_bytes() == plain
     assert "extra" not in read_result(name)[1]
-    assert read_extra(name) == {}
+    assert read_with_extra(name)[2] == {}
 
 
 def test_they_go_to_the_standard_output(result: WeightedSet) -> None:
@@ -162,7 +160,7 @@ def test_damage_is_noticed_by_whoever_reads_the_result(
                 for key, content in members.items():
                     if damage == "change" or key != "moments.npy":
                         archive.writestr(key, content)
-        for read in (read_result, read_extra, open_source):
+        for read in (read_result, read_with_extra, open_source):
             message = message_of(VerificationError, lambda read=read: read(name))
             assert f"{name} is damaged" in message
             assert damage == "remove" or "a further array does not fit" in message
@@ -172,7 +170,7 @@ def test_arrays_that_the_file_does_not_list_are_not_its_own(result: WeightedSet)
     write("out.h5", result, {"moments": np.ones(2)})
     with h5py.File("out.h5", "a") as file:
         file["stray"] = np.ones(3)
-    assert list(read_extra("out.h5")) == ["moments"]
+    assert list(read_with_extra("out.h5")[2]) == ["moments"]
 
 
 @pytest.mark.parametrize(

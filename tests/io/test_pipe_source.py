@@ -174,10 +174,11 @@ def test_trailing_bytes_are_a_warning(points: NDArray[np.float64]) -> None:
     with pipe_of(points, b"x" * 5000) as source:
         assert source.warnings == ()
         loaded = load_points(source)
-        assert loaded.warnings == ("<stdin>: 5000 bytes after the array were ignored",)
+        assert source.warnings == ("<stdin>: 5000 bytes after the array were ignored",)
         assert np.array_equal(loaded.points, points)
     with pipe_of(points) as source:
-        assert load_points(source).warnings == ()
+        load_points(source)
+        assert source.warnings == ()
 
 
 def test_a_header_that_is_none(points: NDArray[np.float64], message_of: Callable[..., str]) -> None:
