@@ -191,6 +191,7 @@ class Hdf5Source(SourceBase):
             _require_written(name, dataset)
             self._linked = linked_files(dataset, path)
         self._sequential_rows *= max(1, BLOCK_BYTES // (self.row_bytes * self._unit_rows))
+        self._file = file
         self._dataset = dataset
         self._closers.append(file.close)
         if watched is not None:
@@ -206,7 +207,7 @@ class Hdf5Source(SourceBase):
         h5py = load_h5py()
         group, _, own = str(self.dataset).rpartition("/")
         with hdf5_errors(self.name):
-            parent = self._dataset.file[group or "/"]
+            parent = self._file[group or "/"]
             names = [part for part in sorted(parent) if part != own and wanted(part)]
         for part in names:
             # What cannot be opened, or lies in another file, is nothing that was missed here.

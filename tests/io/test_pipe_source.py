@@ -172,13 +172,13 @@ def test_too_few_bytes(
 
 def test_trailing_bytes_are_a_warning(points: NDArray[np.float64]) -> None:
     with pipe_of(points, b"x" * 5000) as source:
-        assert source.warnings == ()
+        assert not source.warnings
         loaded = load_points(source)
         assert source.warnings == ("<stdin>: 5000 bytes after the array were ignored",)
         assert np.array_equal(loaded.points, points)
     with pipe_of(points) as source:
         load_points(source)
-        assert source.warnings == ()
+        assert not source.warnings
 
 
 def test_a_header_that_is_none(points: NDArray[np.float64], message_of: Callable[..., str]) -> None:
