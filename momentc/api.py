@@ -9,7 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 from momentc.errors import InputError, UsageError, VerificationError
 from momentc.incremental import Batch, Batches
 from momentc.io import ArraySource, load_points
-from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
+from momentc.options import (
+    DEFAULT_TOLERANCE,
+    CompressOptions,
+    Effort,
+    require_fraction,
+    require_integer,
+)
 from momentc.pipeline import Compression, compress_points
 from momentc.verification import MomentComparison, compare_moments
 from momentc.weighted import WeightedSet
@@ -304,8 +310,8 @@ def verify_moments(
     order = compressed.k if k is None else k
     if order is None:
         raise UsageError("compressed does not say its order k; give one")
-    if not _is_integer(order) or order < 1:
-        raise UsageError(f"k must be an integer, at least 1, got {order!r}")
+    order = require_integer("k", order, 0)
+    tolerance = require_fraction("tolerance", tolerance)
     original = _as_array(points, "points")
     with ArraySource(original, _as_weights(weights), hashed=False) as source:
         loaded = load_points(source)
@@ -317,7 +323,7 @@ def verify_moments(
             rows = slice(start, start + BLOCK_ROWS)
             yield loaded.points[rows], loaded.weights[rows]
 
-    return compare_moments(blocks, other.points, other.weights, int(order), tolerance)
+    return compare_moments(blocks, other.points, other.weights, order, tolerance)
 
 
 def _counts_for_nothing(array: NDArray[Any], weights: NDArray[Any] | None) -> bool:

@@ -1,11 +1,18 @@
 """Every knob of a compression, validated once."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Literal, get_args
 
 from momentc.errors import UsageError
 
-__all__ = ["DEFAULT_TOLERANCE", "CompressOptions", "Effort"]
+__all__ = [
+    "DEFAULT_TOLERANCE",
+    "CompressOptions",
+    "Effort",
+    "require_fraction",
+    "require_integer",
+]
 
 Effort = Literal["low", "normal", "high"]
 
@@ -49,14 +56,36 @@ class CompressOptions:
         UsageError
         """
         for name, least in (("k", 1), ("target", 1), ("seed", 0), ("threads", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not hasattr(value, "__index__"):
-                raise UsageError(f"{name} must be an integer, got {value!r}")
-            if value < least:
-                raise UsageError(f"{name} must be at least {least}, got {value}")
-        if not 0.0 < self.tolerance < 1.0:
-            raise UsageError(f"tolerance must be between 0 and 1, got {self.tolerance!r}")
+            # As Python's own: those of numpy overflow.
+            object.__setattr__(self, name, require_integer(name, getattr(self, name), least))
+        object.__setattr__(self, "tolerance", require_fraction("tolerance", self.tolerance))
         if self.effort not in get_args(Effort):
             raise UsageError(
                 f"effort must be one of {', '.join(get_args(Effort))}, got {self.effort!r}"
             )
+
+
+def require_integer(name: str, value: object, least: int) -> int:
+    """Return an integer, of Python or numpy, that is not below the least; True and False are none.
+
+    Raises
+    ------
+    UsageError
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise UsageError(f"{name} must be an integer, got {value!r}")
+    if int(value) < least:
+        raise UsageError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def require_fraction(name: str, value: object) -> float:
+    """Return a number between 0 and 1; NaN is none.
+
+    Raises
+    ------
+    UsageError
+    """
+    if not (isinstance(value, Real) and 0.0 < float(value) < 1.0):
+        raise UsageError(f"{name} must be between 0 and 1, got {value!r}")
+    return float(value)

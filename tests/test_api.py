@@ -1,9 +1,12 @@
 """What `momentc.compress` and `momentc.verify_moments` refuse, from Python."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import momentc
+from momentc import compress
 from momentc.errors import InputError, UsageError
 
 POINTS = np.random.default_rng(0).normal(size=(500, 3))
@@ -51,7 +54,7 @@ def test_arguments_of_another_kind() -> None:
     kept = momentc.compress(points, 1, 10)
     with pytest.raises(InputError, match="X is no array of numbers"):
         momentc.compress([[1.0, 2.0], [3.0]], 1, 2)
-    for k in (1.5, True, 0, "2"):
+    for k in (1.5, True, "2"):
         with pytest.raises(UsageError, match="k must be an integer"):
             momentc.verify_moments(points, kept, k)  # type: ignore[arg-type]
 
@@ -143,3 +146,35 @@ def test_parameters_as_scikit_learn_wants_them() -> None:
         again.set_params(n_clusters=8)
     with pytest.raises(UsageError):
         again.set_params(k=2.5).fit(np.ones((5, 2)))
+
+
+@pytest.mark.parametrize("tolerance", [0, 1, 7.0, -1e-3, np.nan, "1e-9", None])
+def test_a_tolerance_that_is_none(tolerance: Any) -> None:
+    """7 would let everything pass, and NaN nothing."""
+    points = np.random.default_rng(0).normal(size=(50, 2))
+    kept = compress(points, k=2, target=10)
+    with pytest.raises(UsageError, match="tolerance must be between 0 and 1"):
+        momentc.verify_moments(points, kept, tolerance=tolerance)
+    with pytest.raises(UsageError, match="tolerance must be between 0 and 1"):
+        compress(points, k=2, target=10, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("target", [np.array(10), np.array([10]), 10.0, np.True_, "10"])
+def test_a_target_that_is_no_integer(target: Any) -> None:
+    with pytest.raises(UsageError, match="target must be an integer"):
+        compress(np.zeros((50, 2)), k=1, target=target)
+
+
+def test_integers_of_numpy_do_not_overflow() -> None:
+    """4 x 200 is 32 in eight bits."""
+    points = np.random.default_rng(0).normal(size=(5000, 2))
+    options: dict[str, Any] = {
+        "k": np.uint8(3), "target": np.uint8(200), "random_state": np.int8(7),
+        "tolerance": np.float32(1e-10),
+    }  # fmt: skip
+    small = compress(points, **options)
+    plain = compress(points, k=3, target=200, random_state=7)
+    assert small.points.tobytes() == plain.points.tobytes()
+    assert small.weights.tobytes() == plain.weights.tobytes()
+    few: Any = np.uint8(3)
+    assert momentc.verify_moments(points, small, few).ok

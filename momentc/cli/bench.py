@@ -10,6 +10,7 @@ from momentc.cli.environment import compile_on_first_run, prepare
 from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
 from momentc.cli.render_bench import bench_facts, bench_tables
 from momentc.errors import VerificationError
+from momentc.options import DEFAULT_TOLERANCE
 
 __all__ = ["HELP", "bench"]
 
@@ -77,7 +78,7 @@ def bench(
     ] = None,
     effort: opt.Effort = "normal",
     seed: Annotated[int, typer.Option("--seed", metavar="INT", help="Of momentc.")] = 0,
-    tolerance: opt.Tolerance = 1e-10,
+    tolerance: opt.Tolerance = DEFAULT_TOLERANCE,
     output: Annotated[
         str | None,
         typer.Option(

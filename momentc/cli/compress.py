@@ -11,6 +11,7 @@ from momentc.cli.outcome import show_compression
 from momentc.cli.render import plan_facts
 from momentc.cli.signals import signals_wait
 from momentc.cli.text import parse_order, parse_part, parse_size
+from momentc.options import DEFAULT_TOLERANCE
 
 __all__ = ["HELP", "compress"]
 
@@ -83,7 +84,7 @@ def compress(
             "to K. low keeps K alone.",
         ),
     ] = "normal",
-    tolerance: opt.Tolerance = 1e-10,
+    tolerance: opt.Tolerance = DEFAULT_TOLERANCE,
     nan: opt.NanPolicy = "error",
     allow_lossy: opt.AllowLossy = False,
     allow_external: opt.AllowExternal = False,

@@ -9,6 +9,7 @@ from momentc.cli.console import Console
 from momentc.cli.environment import prepare
 from momentc.cli.render import order_table
 from momentc.cli.render_layer import layer_facts
+from momentc.options import DEFAULT_TOLERANCE
 
 __all__ = ["HELP", "compress_layer"]
 
@@ -67,7 +68,7 @@ def compress_layer(
         int, typer.Option("--seed", metavar="INT", help="Seed of every random choice.")
     ] = 0,
     effort: opt.Effort = "normal",
-    tolerance: opt.Tolerance = 1e-10,
+    tolerance: opt.Tolerance = DEFAULT_TOLERANCE,
     threads: opt.Threads = 0,
     force: opt.Force = False,
     quiet: opt.Quiet = False,

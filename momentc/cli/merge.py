@@ -9,6 +9,7 @@ from momentc.cli.console import Console
 from momentc.cli.environment import prepare
 from momentc.cli.outcome import show_compression
 from momentc.cli.text import parse_size
+from momentc.options import DEFAULT_TOLERANCE
 
 __all__ = ["HELP", "merge"]
 
@@ -58,7 +59,7 @@ def merge(
     memory: opt.Memory = None,
     seed: opt.Seed = 0,
     effort: opt.Effort = "normal",
-    tolerance: opt.Tolerance = 1e-10,
+    tolerance: opt.Tolerance = DEFAULT_TOLERANCE,
     force: opt.Force = False,
     keep_going: opt.KeepGoing = False,
     report: opt.Report = None,

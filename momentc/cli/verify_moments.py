@@ -9,6 +9,7 @@ from momentc.cli.console import Console
 from momentc.cli.environment import prepare
 from momentc.cli.render import comparison_facts, order_table
 from momentc.errors import VerificationError
+from momentc.options import DEFAULT_TOLERANCE
 from momentc.text import printable
 
 __all__ = ["HELP", "verify_moments"]
@@ -57,7 +58,7 @@ def verify_moments(
             help="Order up to which the moments must agree. Default: that of COMPRESSED.",
         ),
     ] = None,
-    tolerance: opt.Tolerance = 1e-10,
+    tolerance: opt.Tolerance = DEFAULT_TOLERANCE,
     dataset: opt.Dataset = None,
     weights: opt.Weights = None,
     columns: opt.Columns = None,

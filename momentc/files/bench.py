@@ -7,9 +7,9 @@ from contextlib import closing
 from typing import Any
 
 from momentc.engine.processes import run_in_processes, thread_environment
-from momentc.files.cells import finished_cells, probe_files, table_format, write_files
 from momentc.files.jobs import JobReport
 from momentc.files.study_jobs import DEFAULT_FRACTION, BenchJob, OnStanding
+from momentc.files.study_outputs import finished_cells, probe_files, table_format, write_files
 from momentc.options import CompressOptions
 from momentc.study.baselines import check_baselines
 from momentc.study.bench_figure import draw_bench

@@ -10,7 +10,13 @@ from typing import Any, Literal, get_args
 
 from momentc.errors import InputError, UsageError
 from momentc.io.location import parse_location
-from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
+from momentc.options import (
+    DEFAULT_TOLERANCE,
+    CompressOptions,
+    Effort,
+    require_fraction,
+    require_integer,
+)
 
 __all__ = ["CompressJob", "Engine", "InputChoice", "JobReport", "MergeJob", "VerifyJob"]
 
@@ -230,10 +236,9 @@ class VerifyJob:
 
     def __post_init__(self) -> None:
         """Check the form of the numbers; NaN is no tolerance."""
-        if not 0.0 < self.tolerance < 1.0:
-            raise UsageError(f"tolerance must be between 0 and 1, got {self.tolerance!r}")
-        if self.k is not None and self.k < 0:
-            raise UsageError(f"k must be at least 0, got {self.k}")
+        require_fraction("tolerance", self.tolerance)
+        if self.k is not None:
+            require_integer("k", self.k, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from momentc.engine.processes import run_in_processes
 from momentc.errors import OutputError, UsageError
-from momentc.files.cells import finished_cells, probe_files
 from momentc.files.jobs import JobReport
 from momentc.files.study_jobs import OnStanding
+from momentc.files.study_outputs import finished_cells, probe_files
 from momentc.io.atomic import write_bytes_atomic
 from momentc.study.learning_figure import draw_curves, draw_laws
 from momentc.study.run import Standing, TimeLeft

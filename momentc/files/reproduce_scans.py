@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from momentc.files.bench import bench
-from momentc.files.cells import probe_files
 from momentc.files.jobs import JobReport
 from momentc.files.scan import error_scan
 from momentc.files.study_jobs import BenchJob, OnStanding, ScanJob
+from momentc.files.study_outputs import probe_files
 from momentc.io.atomic import write_bytes_atomic
 from momentc.study.verdicts import judge_errors, judge_polylog, judge_times
 

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from momentc.errors import OutputError, UsageError
-from momentc.files.cells import (
+from momentc.files.jobs import JobReport
+from momentc.files.open import open_input
+from momentc.files.study_jobs import DEFAULT_FRACTION, OnStanding, ScanJob
+from momentc.files.study_outputs import (
     finished_cells,
     pieces_of_others,
     probe_files,
@@ -15,9 +18,6 @@ from momentc.files.cells import (
     when_free,
     write_files,
 )
-from momentc.files.jobs import JobReport
-from momentc.files.open import open_input
-from momentc.files.study_jobs import DEFAULT_FRACTION, OnStanding, ScanJob
 from momentc.files.work import Counts
 from momentc.io.convert import load_points, select_columns
 from momentc.io.location import parse_location

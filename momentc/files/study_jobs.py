@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from momentc.errors import UsageError
 from momentc.files.jobs import InputChoice
-from momentc.options import Effort
+from momentc.options import DEFAULT_TOLERANCE, Effort
 
 if TYPE_CHECKING:
     from momentc.study.run import Standing
@@ -144,7 +144,7 @@ class BenchJob:
     effort: Effort = "normal"
     repeats: int = 3
     seed: int = 0
-    tolerance: float = 1e-10
+    tolerance: float = DEFAULT_TOLERANCE
     output: str | None = None
     plot: str | None = None
     force: bool = False

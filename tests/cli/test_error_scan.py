@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 
 from momentc.errors import VerificationError
-from momentc.files import cells
 from momentc.files import scan as scan_on_files
+from momentc.files import study_outputs
 from momentc.pipeline import compress_points
 from momentc.study import methods
 from momentc.study.methods import METHODS, Dataset, Reduced, Task
@@ -285,7 +285,7 @@ def test_a_table_that_another_task_has_written_is_as_good(
     """Both have seen that all is done, and the other one was faster."""
     scan = (*SCAN, "--k", "1:2", "--target", "30", "-o", "s.csv", "--method", "momentc")
     assert invoke(*scan, "--task", "1/2").code == 0
-    write = cells.write_files
+    write = study_outputs.write_files
 
     def slower(output: str, text: str, *arguments: Any, **options: Any) -> None:
         (tmp_path / output).write_text(text)
@@ -331,7 +331,7 @@ def test_a_task_waits_for_another_one_that_looks_at_the_same_file(
         outcome = invoke(*scan, *task)
         assert outcome.code == 6
         assert "is being written by another run" in outcome.stderr
-    assert len(waited) == cells.TRIES - 1
+    assert len(waited) == study_outputs.TRIES - 1
     lock.unlink()
 
 

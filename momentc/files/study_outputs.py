@@ -1,4 +1,4 @@
-"""Long jobs of many cells: their files, and what is already finished."""
+"""The outputs of long jobs of many cells: tables, figures, and the journal of what is finished."""
 
 import sys
 import time
