@@ -87,11 +87,8 @@ class Console:
         """
         progress: CellProgress = QuietCells()
         if self._wants_progress:
-            if _is_capable(sys.stderr):
-                _show_compiling()
-                progress = RichCells()
-            else:
-                progress = LineCells(sys.stderr)
+            progress = RichCells() if _is_capable(sys.stderr) else LineCells(sys.stderr)
+            _show_compiling()  # also in a log: the times of cells stand there
         try:
             with progress:
                 yield progress
@@ -153,7 +150,7 @@ def _show_library_warnings(*, quiet: bool) -> None:
 
 
 def _show_compiling() -> None:
-    """Say as well that kernels are compiled, to who sits at the terminal and waits."""
+    """Say as well that kernels are compiled, to who waits or reads the times."""
     logging.getLogger(COMPILING).setLevel(logging.INFO)
 
 

@@ -13,7 +13,7 @@ MAX_LISTED = 20
 """Lines of a list in a message; more do not help to choose."""
 
 WEIGHT_NAMES = frozenset(
-    {"w", "c", "wt", "wts", "logw", "logwt", "logwts", "mass", "masses", "counts", "multiplicity"}
+    {"w", "c", "wt", "wts", "logw", "logwt", "logwts", "counts", "multiplicity"}
 )
 """Names of arrays that are weights most likely, as are those with "weight" in them."""
 

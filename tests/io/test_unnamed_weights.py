@@ -25,7 +25,7 @@ def notes(*locations: str, **options: Any) -> tuple[str, ...]:
     ("name", "expected"),
     [
         ("weights", True), ("sample_weight", True), ("/chain/LogWeights", True), ("w", True),
-        ("c", True), ("logwt", True), ("log_w", True), ("Masses", True), ("multiplicity", True),
+        ("c", True), ("logwt", True), ("log_w", True), ("Counts", True), ("multiplicity", True),
         ("x", False), ("label", False), ("/weights/x", False), ("wave", False),
     ],
 )  # fmt: skip
