@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from momentc.compression import Compression
 from momentc.effort import working_order
 from momentc.engine.threads import thread_map
-from momentc.errors import InputError, PartsError, UsageError
+from momentc.errors import InputError, MemoryBudgetError, PartsError, UsageError
 from momentc.moments.accumulate import OVERFLOW
 from momentc.moments.change_frame import change_frame
 from momentc.moments.frame import with_every_column
@@ -28,6 +28,7 @@ from momentc.pipeline import compress_stream
 from momentc.streaming.plan import plan_stream
 from momentc.streaming.shape import StreamShape
 from momentc.streaming.stream import fit_setting
+from momentc.text import format_bytes
 from momentc.weighted import WeightedSet, bytes_as_rows, rows_as_bytes
 
 __all__ = ["Accumulation", "Batch", "Batches"]
@@ -202,6 +203,8 @@ class Accumulation:
     ------
     RequestError
         The target is below C(m+k, k).
+    MemoryBudgetError
+        It is too large for batches.
     """
 
     def __init__(
@@ -221,14 +224,22 @@ class Accumulation:
         frame = with_every_column(sampled, options.k)
         order = working_order(options.k, m, options.target, options.effort)
         n_raw = m * dtype.itemsize
-        sizes = plan_stream(
-            row_bytes=n_raw,
-            n_raw=n_raw,
-            n_variables=m,
-            n_moments=n_moments(m, order),
-            target=options.target,
-            budget=BUDGET,
-        )
+        try:
+            sizes = plan_stream(
+                row_bytes=n_raw,
+                n_raw=n_raw,
+                n_variables=m,
+                n_moments=n_moments(m, order),
+                target=options.target,
+                budget=BUDGET,
+            )
+        except MemoryBudgetError as error:
+            raise MemoryBudgetError(
+                f"batches need about {format_bytes(error.needed)} for a target of {options.target} "
+                f"and {n_moments(m, order)} moments, more than the {format_bytes(BUDGET)} that "
+                "they may take; give a smaller target or k, or all rows at once to fit",
+                error.needed,
+            ) from error
         stride = max(1, n // sizes.sample_rows)
         setting = fit_setting(points[::stride], weights[::stride], frame, options, sizes.n_cells)
         self.shape = StreamShape(setting, sizes, n_raw)

@@ -108,7 +108,7 @@ def _report(error: BaseException, *, verbose: bool) -> int:
         detail = f": {error}" if str(error) else ""
         _say(
             f"error: out of memory{detail}; use fewer rows or columns, or a machine with more "
-            "memory (--dry-run says how much is needed)"
+            "memory (compress --dry-run says how much rows need)"
         )
         return MemoryBudgetError.exit_code
     if isinstance(error, SystemExit):

@@ -158,6 +158,11 @@ def decode_tensors(data: bytes, name: str) -> TensorFile:
                 f"{name} looks like a checkpoint of torch.save, which is a pickle. Loading one can "
                 "run code; where you trust it, convert it with safetensors.torch.save_file"
             ) from error
+        if data.lstrip().startswith(b"{"):
+            raise InputError(
+                f"{name} is JSON, no safetensors file. Of a checkpoint in several files, give the "
+                "one that holds both layers; their index says which that is"
+            ) from error
         raise InputError(f"{name} is not a valid safetensors file: {error}") from error
     tensors = {
         key: StoredTensor(str(entry["dtype"]), tuple(entry["shape"]), bytes(entry["data"]))

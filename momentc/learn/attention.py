@@ -23,6 +23,7 @@ from torch.nn import functional
 from momentc.errors import UsageError
 from momentc.learn.layers import Mode
 from momentc.learn.objects import reduce_objects
+from momentc.learn.tensors import in_type_of, require_numbers
 from momentc.learn.weighted_linear import scale_gradient
 from momentc.options import DEFAULT_TOLERANCE, Effort
 
@@ -190,6 +191,10 @@ def compress_heads(
     """
     if mode not in get_args(Mode):
         raise UsageError(f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}")
+    if not isinstance(attention, HeadSum):
+        raise UsageError(
+            f"attention is a {type(attention).__name__}; expected a momentc.learn.HeadSum"
+        )
     parts = [getattr(attention, name).detach().cpu().double() for name in PARTS]
     objects = torch.cat([part.reshape(attention.n_heads, -1) for part in parts], dim=1)
     heads, outputs, dim = attention.out.shape
@@ -212,9 +217,9 @@ def compress_heads(
         old = getattr(attention, name)
         kept = old.detach()[index.to(old.device)]
         if name == "out" and mode == "folded":
-            kept = (kept.double() * c.to(old.device)[:, None, None]).to(old.dtype)
+            kept = in_type_of(kept.double() * c.to(old.device)[:, None, None], old, "folded heads")
         setattr(small, name, nn.Parameter(kept.clone(), requires_grad=old.requires_grad))
-    small.c = c.to(small.out) if mode == "dynamic" else None
+    small.c = in_type_of(c, small.out, "weights c of the heads") if mode == "dynamic" else None
     return CompressedHeads(small, c, index, found.error)
 
 
@@ -250,10 +255,16 @@ def compress_query_key(
     UsageError
         The two do not belong together.
     """
+    require_numbers("W_Q", query)
+    require_numbers("W_K", key)
     if query.dim() != 2 or key.dim() != 2 or query.shape[1] != key.shape[0]:
         raise UsageError(
             f"W_Q has shape {tuple(query.shape)} and W_K {tuple(key.shape)}; expected (a, d) and "
             "(d, b)"
+        )
+    if not (query.is_floating_point() and key.is_floating_point()):
+        raise UsageError(
+            f"W_Q is {query.dtype} and W_K {key.dtype}; expected floating-point numbers"
         )
     pairs = torch.cat([query.detach().T.cpu().double(), key.detach().cpu().double()], dim=1)
     found = reduce_objects(
@@ -267,4 +278,4 @@ def compress_query_key(
     index = torch.from_numpy(found.support.index)
     c = torch.from_numpy(found.support.weights).to(query.device)
     kept = query.detach()[:, index.to(query.device)].double() * c
-    return kept.to(query.dtype), key.detach()[index.to(key.device)]
+    return in_type_of(kept, query, "folded columns of W_Q"), key.detach()[index.to(key.device)]

@@ -31,7 +31,7 @@ from momentc.io.safetensors import (
 )
 from momentc.learn.objects import neuron_objects, reduce_objects
 from momentc.moments.discrepancy import worst_error
-from momentc.options import DEFAULT_TOLERANCE, Effort
+from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
 from momentc.pipeline import Compression, certify
 from momentc.text import printable
 from momentc.version import __version__
@@ -92,7 +92,8 @@ def compress_safetensors(
     -------
     dict
         The report: plain JSON values. ``error`` are the moment errors by order in the frame;
-        ``rounding`` is the largest change of a folded weight by its type, relative.
+        ``rounding`` is the largest change of a folded weight by its type, in parts of the largest
+        of them; ``notes`` names other tensors that may belong to the neurons.
 
     Raises
     ------
@@ -107,23 +108,26 @@ def compress_safetensors(
     VerificationError
         What was written does not hold the moments; nothing is left behind.
     """
+    options = CompressOptions(k, target, random_state, threads, tolerance, effort)
+    if str(output) == "-":
+        raise UsageError("output is '-'; expected the name of a file")
     source = read_tensors(input)
     found = _find_layer(source, layer, outgoing)
     n_in, n_neurons, n_out = found.sizes
-    if target >= n_neurons:
+    if options.target >= n_neurons:
         raise RequestError(
-            f"{layer} has {n_neurons} neurons; expected a target below that, got {target}"
+            f"{layer} has {n_neurons} neurons; expected a target below that, got {options.target}"
         )
     bias = "no bias" if found.bias is None else "a bias"
     compression = reduce_objects(
         found.objects,
-        k,
-        target,
+        options.k,
+        options.target,
         what=f"neurons of {layer} with {n_in} inputs, {bias} and {n_out} outputs",
-        random_state=random_state,
-        effort=effort,
-        threads=threads,
-        tolerance=tolerance,
+        random_state=options.seed,
+        effort=options.effort,
+        threads=options.threads,
+        tolerance=options.tolerance,
     )
     index, c = compression.support.index, compression.support.weights
     tensors = dict(source.tensors)
@@ -168,7 +172,7 @@ def compress_safetensors(
         "input": source.name,
         "output": str(output),
         "dtype": folded.dtype,
-        "notes": list(compression.notes),
+        "notes": [*compression.notes, *_notes(source, layer, found)],
     }
 
 
@@ -191,6 +195,7 @@ def _find_layer(source: TensorFile, layer: str, outgoing: str | None) -> _Layer:
             f"{source.name}: {outgoing}.weight has shape {reader.shape}, expected (outputs, "
             f"{n_neurons}), one column for each neuron of {layer}"
         )
+    _refuse_more_than_linear(source, (layer, outgoing))
     return _Layer(
         weight=f"{layer}.weight",
         bias=bias_name,
@@ -200,6 +205,46 @@ def _find_layer(source: TensorFile, layer: str, outgoing: str | None) -> _Layer:
         ),
         sizes=(n_in, n_neurons, reader.shape[0]),
     )
+
+
+def _refuse_more_than_linear(source: TensorFile, layers: tuple[str, str]) -> None:
+    """Refuse layers with tensors that a plain Linear has not: what they do, no name tells.
+
+    Scales of quantized layers, masks, low-rank additions, and the weights c of neurons.
+    """
+    for name in sorted(source.tensors):
+        for layer in layers:
+            own = name.removeprefix(f"{layer}.")
+            if own == name or own in {"weight", "bias"}:
+                continue
+            how = (
+                "is compressed already, with mode='dynamic': fold it before (momentc.learn.fold)"
+                if own in {"c_in", "c_out"}
+                else "is no plain Linear layer of a weight and a bias: merge what it has besides"
+            )
+            raise UsageError(
+                f"{source.name}: there is {printable(name)}, so {printable(layer)} {how}"
+            )
+
+
+def _notes(source: TensorFile, layer: str, found: _Layer) -> list[str]:
+    """Name the tensors beside the layer that may belong to its neurons, and stay as they are."""
+    n_neurons = found.sizes[1]
+    parent, dot, _ = layer.rpartition(".")
+    touched = {found.weight, found.bias, found.outgoing}
+    names = [
+        name
+        for name, tensor in sorted(source.tensors.items())
+        if n_neurons in tensor.shape and name not in touched and name.startswith(parent + dot)
+    ]
+    if not names:
+        return []
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return [
+        f"{', '.join(map(printable, names[:MOST_LISTED]))}{more}: {n_neurons} numbers in a row or "
+        f"column, as many as {layer} had neurons. They are left as they are, which is wrong if "
+        "they belong to these neurons"
+    ]
 
 
 def _matrix(source: TensorFile, layer: str) -> StoredTensor:
@@ -270,12 +315,11 @@ def _folded(
     outgoing: StoredTensor, index: NDArray[np.int64], c: NDArray[np.float64]
 ) -> StoredTensor:
     """Return the kept columns times their weights, rounded once to the tensor's type."""
-    folded = outgoing.rounded(outgoing.as_float64()[:, index] * c)
+    with np.errstate(over="ignore"):
+        folded = outgoing.rounded(outgoing.as_float64()[:, index] * c)
     if not np.isfinite(folded.as_float64()).all():
-        raise InputError(
-            f"the folded weights are beyond the range of {outgoing.dtype}; save the checkpoint as "
-            "F32 first"
-        )
+        advice = {"F16": "; save the checkpoint as F32 or BF16 first"}.get(outgoing.dtype, "")
+        raise InputError(f"the folded weights are beyond the range of {outgoing.dtype}{advice}")
     return folded
 
 
@@ -308,8 +352,8 @@ def _verify(
         )
     exact = source.tensors[layer.outgoing].as_float64()[:, index] * c
     stored = written.tensors[layer.outgoing].as_float64()
-    normal = np.abs(exact) > np.finfo(np.float32).tiny
-    shift = np.abs(stored - exact)[normal] / np.abs(exact)[normal]
+    largest = float(np.abs(exact).max(initial=0.0))
+    shift = np.abs(stored - exact) / (largest if largest > 0.0 else 1.0)
     return {
         "error": [float(value) if np.isfinite(value) else None for value in error],
         "relative_error": [float(value) if np.isfinite(value) else None for value in relative],

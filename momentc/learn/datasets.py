@@ -18,6 +18,7 @@ from torch.utils.data import Dataset, WeightedRandomSampler
 
 from momentc.errors import UsageError
 from momentc.learn.objects import reduce_objects
+from momentc.learn.tensors import exact_float64, require_numbers
 from momentc.options import DEFAULT_TOLERANCE, Effort
 
 __all__ = ["CompressedDataset", "WeightedSampler", "compress_dataset", "weighted_mean"]
@@ -95,23 +96,25 @@ def compress_dataset(
     RequestError
         The target is too small for so many columns.
     InputError
-        A value is NaN or infinite, a weight is negative.
+        A value is NaN or infinite, or an integer that float64 does not hold; a weight is negative.
     """
     for name, tensor in (("x", x), ("y", y)):
-        if tensor.dim() == 0 or tensor.is_complex():
+        require_numbers(name, tensor)
+        if tensor.dim() == 0 or tensor.numel() == 0:
             raise UsageError(
-                f"{name} has shape {tuple(tensor.shape)} and type {tensor.dtype}; expected real "
-                "numbers with one sample a row"
+                f"{name} has shape {tuple(tensor.shape)}; expected numbers with one sample a row"
             )
     if len(x) != len(y):
         raise UsageError(f"x has {len(x)} samples and y has {len(y)}; expected as many")
-    inputs, targets = _columns(x), _columns(y)
+    if weights is not None:
+        require_numbers("weights", weights)
+    inputs, targets = _columns("x", x), _columns("y", y)
     found = reduce_objects(
         np.concatenate([inputs, targets], axis=1),
         k,
         target,
         what=f"samples with {inputs.shape[1]} inputs and {targets.shape[1]} targets",
-        weights=None if weights is None else weights.detach().cpu().double().numpy(),
+        weights=None if weights is None else exact_float64("weights", weights),
         random_state=random_state,
         effort=effort,
         threads=threads,
@@ -172,18 +175,25 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     () tensor
         In the type of the losses.
     """
+    require_numbers("losses", losses)
+    if not losses.is_floating_point() or losses.numel() == 0:
+        raise UsageError(
+            f"losses have shape {tuple(losses.shape)} and type {losses.dtype}; expected "
+            "floating-point numbers"
+        )
+    _check_weights(weights)
     if losses.dim() == 0 or len(losses) != len(weights):
         raise UsageError(
             f"losses have shape {tuple(losses.shape)} and there are {len(weights)} weights; "
             "expected a loss for each weight: use reduction='none'"
         )
-    _check_weights(weights)
     # The shares are rounded once, and not the weights before they are added up.
     shares = (weights / weights.sum()).to(losses.dtype)
     return (losses.reshape(len(losses), -1).mean(dim=1) * shares).sum()
 
 
 def _check_weights(weights: Tensor) -> None:
+    require_numbers("weights", weights)
     usable = weights.dim() == 1 and len(weights) and bool((weights >= 0).all())
     if not usable or not 0.0 < float(weights.sum()) < float("inf"):
         raise UsageError(
@@ -191,7 +201,6 @@ def _check_weights(weights: Tensor) -> None:
         )
 
 
-def _columns(tensor: Tensor) -> NDArray[np.float64]:
+def _columns(name: str, tensor: Tensor) -> NDArray[np.float64]:
     """Flatten all but the first dimension; (n,) is one column."""
-    array: NDArray[np.float64] = tensor.detach().cpu().double().reshape(len(tensor), -1).numpy()
-    return array
+    return exact_float64(name, tensor).reshape(len(tensor), -1)

@@ -18,13 +18,12 @@ import copy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from momentc.errors import UsageError
 from momentc.learn.objects import neuron_objects, reduce_objects
+from momentc.learn.tensors import exact_float64, in_type_of, require_numbers
 from momentc.learn.weighted_linear import WeightedLinear
 from momentc.learn.wiring import find_wiring, linear_of
 from momentc.options import DEFAULT_TOLERANCE, Effort
@@ -103,17 +102,24 @@ def compress_layer(
     RequestError
         The target is below the number of moments.
     InputError
-        A parameter is NaN or infinite.
+        A parameter is NaN or infinite, or a folded one beyond the range of its type.
     """
     if mode not in get_args(Mode):
         raise UsageError(f"mode must be one of {', '.join(get_args(Mode))}, got {mode!r}")
+    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        raise UsageError(
+            f"model is a {type(model).__name__}; expected a torch.nn.Module in Python (for a "
+            "checkpoint: compress_safetensors)"
+        )
     wiring = find_wiring(model, layer, outgoing)
     hidden, reader = linear_of(model, layer), linear_of(model, wiring.outgoing)
     has_bias = hidden.bias is not None
+    require_numbers(f"{layer}.weight", hidden.weight)
+    require_numbers(f"{wiring.outgoing}.weight", reader.weight)
     objects = neuron_objects(
-        _float64(hidden.weight),
-        _float64(hidden.bias) if has_bias else None,
-        _float64(reader.weight),
+        exact_float64("weight", hidden.weight),
+        exact_float64("bias", hidden.bias) if has_bias else None,
+        exact_float64("weight", reader.weight),
     )
     weights = _weights_of(hidden)
     found = reduce_objects(
@@ -122,7 +128,7 @@ def compress_layer(
         target,
         what=f"neurons of {layer!r} with {hidden.in_features} inputs, "
         f"{'a bias' if has_bias else 'no bias'} and {reader.out_features} outputs",
-        weights=None if weights is None else _float64(weights),
+        weights=None if weights is None else exact_float64("c_out", weights),
         random_state=random_state,
         effort=effort,
         threads=threads,
@@ -147,7 +153,8 @@ def fold(model: nn.Module) -> nn.Module:
         Not changed.
     """
     plain = copy.deepcopy(model)
-    for name, module in list(plain.named_modules()):
+    # A module may have two names.
+    for name, module in list(plain.named_modules(remove_duplicate=False)):
         if isinstance(module, WeightedLinear):
             linear = nn.Linear(
                 module.in_features,
@@ -189,8 +196,9 @@ def _narrow(
     weighted_hidden, weighted_reader = model.get_submodule(layer), model.get_submodule(outgoing)
     assert isinstance(weighted_hidden, WeightedLinear)
     assert isinstance(weighted_reader, WeightedLinear)
-    weighted_hidden.c_out = c.to(hidden.weight)
-    weighted_reader.c_in = c.to(reader.weight)
+    # Each a tensor of its own, whatever the types: saved and moved one by one.
+    weighted_hidden.c_out = in_type_of(c, hidden.weight, "weights c of the neurons")
+    weighted_reader.c_in = in_type_of(c, reader.weight, "weights c of the neurons")
 
 
 def _weights_of(hidden: nn.Linear) -> Tensor | None:
@@ -213,7 +221,7 @@ def _as_weighted(linear: nn.Linear) -> WeightedLinear:
 def _folded(weight: Tensor, c: Tensor) -> nn.Parameter:
     """Return ``c_j v_j``, the product rounded once, to the type of the weights."""
     product = weight.detach().double() * c.to(weight.device).double()
-    return _parameter(product.to(weight.dtype), weight)
+    return _parameter(in_type_of(product, weight, "folded weights"), weight)
 
 
 def _parameter(value: Tensor, like: Tensor) -> nn.Parameter:
@@ -223,8 +231,3 @@ def _parameter(value: Tensor, like: Tensor) -> nn.Parameter:
 def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, last = name.rpartition(".")
     setattr(model.get_submodule(parent), last, module)
-
-
-def _float64(tensor: Tensor) -> NDArray[np.float64]:
-    array: NDArray[np.float64] = tensor.detach().cpu().double().numpy()
-    return array

@@ -95,8 +95,8 @@ class WeightedLinear(nn.Linear):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
-        self.register_buffer("c_in", None if c_in is None else c_in.to(self.weight))
-        self.register_buffer("c_out", None if c_out is None else c_out.to(self.weight))
+        self.register_buffer("c_in", None if c_in is None else c_in.to(self.weight, copy=True))
+        self.register_buffer("c_out", None if c_out is None else c_out.to(self.weight, copy=True))
 
     def forward(self, input: Tensor) -> Tensor:
         """Return ``(c_in * input) weight^T + bias``."""

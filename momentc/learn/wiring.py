@@ -2,14 +2,17 @@
 
 Eq. (3) of the paper, ``f(x) = sum_i v_i sigma(w_i . x + b_i)``, needs three modules in a row: a
 Linear, a function that treats each neuron alone and all neurons alike, and a Linear. Whether that
-is so, only ``forward`` knows. So it is traced (``torch.fx``), as little of it as will do: first
-that of the module which holds the layer, then of the one around it, until the next Linear is met.
-Modules beside the path are not looked into; arguments with a default have their default.
+is so, only ``forward`` knows. So it is traced (``torch.fx``), that of the whole model: whoever
+holds the layers may call them one by one. Modules beside the path are not looked into; arguments
+with a default have their default.
 
-Where ``forward`` cannot be traced (branches that depend on the data), the caller names the next
-layer and answers for what stands in between.
+Where the forward of the model cannot be traced (branches that depend on the data), that of the
+largest module around the layer which can be is. If it holds both layers and has a forward of its
+own, it is taken to be called as a whole; otherwise the caller names the next layer and answers for
+what stands in between.
 """
 
+import copy
 import inspect
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +53,7 @@ class Wiring:
     incoming, outgoing : str
         Names of the Linear layers in the model.
     traced : bool
-        Whether ``forward`` was read; if not, the caller answers for it.
+        Whether a forward was read; if not, the caller answers for it.
     """
 
     incoming: str
@@ -76,7 +79,7 @@ def find_wiring(model: nn.Module, layer: str, outgoing: str | None) -> Wiring:
         none was named and ``forward`` cannot be traced.
     """
     hidden = linear_of(model, layer)
-    found = _trace_outwards(model, layer, outgoing)
+    found = _trace_inwards(model, layer, outgoing)
     if found is not None and outgoing is not None and found != outgoing:
         raise UsageError(
             f"the outputs of {layer!r} are read by {found!r}, not by {outgoing!r}; leave outgoing "
@@ -86,7 +89,7 @@ def find_wiring(model: nn.Module, layer: str, outgoing: str | None) -> Wiring:
     if name is None:
         raise UsageError(
             f"the forward of this {type(model).__name__} cannot be traced, so the layer that reads "
-            f"{layer!r} is not known; name it with outgoing="
+            f"{layer!r} is not known for certain; name it with outgoing="
         )
     reader = linear_of(model, name)
     if name == layer or reader.in_features != hidden.out_features:
@@ -96,6 +99,7 @@ def find_wiring(model: nn.Module, layer: str, outgoing: str | None) -> Wiring:
         )
     for end in (layer, name):
         _refuse_ties(model, end)
+        _refuse_hooks(linear_of(model, end), end)
     return Wiring(layer, name, traced=found is not None)
 
 
@@ -127,6 +131,15 @@ def linear_of(model: nn.Module, name: str) -> nn.Linear:
     return module
 
 
+def _refuse_hooks(module: nn.Module, name: str) -> None:
+    """A hook may change what a module computes, and no trace shows it."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    if any(getattr(module, kind) for kind in kinds):
+        raise UsageError(
+            f"{name!r} has hooks, which may change what it computes; remove them before"
+        )
+
+
 def _refuse_ties(model: nn.Module, layer: str) -> None:
     """A parameter that another layer uses too cannot lose rows."""
     own = dict(linear_of(model, layer).named_parameters())
@@ -138,23 +151,80 @@ def _refuse_ties(model: nn.Module, layer: str) -> None:
                 )
 
 
-def _trace_outwards(model: nn.Module, layer: str, outgoing: str | None) -> str | None:
-    """Return the name of the reader; None if a forward on the way cannot be traced."""
-    outer = layer
-    while outer:
-        outer = outer.rpartition(".")[0]
+def _trace_inwards(model: nn.Module, layer: str, outgoing: str | None) -> str | None:
+    """Return the name of the reader; None if no forward that can be traced tells it for certain."""
+    # The trace runs the user's forward, which may leave things in the model: so in a copy, which
+    # shares the numbers.
+    shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    try:
+        copied = copy.deepcopy(model, shared)
+    except Exception as error:  # what the user's attributes have against it
+        raise UsageError(f"the model cannot be copied: {error}") from error
+    for outer in _holders(layer):
         prefix = f"{outer}." if outer else ""
-        root = model.get_submodule(outer)
-        graph = _trace(root, layer.removeprefix(prefix), (outgoing or "").removeprefix(prefix))
+        root = copied.get_submodule(outer)
+        inner, reader = layer.removeprefix(prefix), (outgoing or "").removeprefix(prefix)
+        graph = _trace(root, inner, reader)
         if graph is None:
-            return None
-        found = _follow(graph, root, prefix, layer.removeprefix(prefix))
-        if found is not None:
-            return prefix + found
-    raise UsageError(
-        f"the outputs of {layer!r} are outputs of the model; its neurons are not summed up by a "
-        "next Linear layer"
-    )
+            continue
+        found = _follow(graph, root, prefix, inner)
+        if found is None:
+            if outer:
+                return None  # read outside, where it cannot be traced
+            raise UsageError(
+                f"the outputs of {layer!r} are outputs of the model; its neurons are not summed up "
+                "by a next Linear layer"
+            )
+        _refuse_direct_use(graph, root, prefix, (inner, found), reader)
+        if outer and type(root).forward is nn.Sequential.forward:
+            return None  # who holds it may call its modules one by one
+        return prefix + found
+    return None
+
+
+def _holders(layer: str) -> list[str]:
+    """Return the names of the modules that hold a layer, from the model itself inwards."""
+    parts = layer.split(".")
+    return [".".join(parts[:depth]) for depth in range(len(parts))]
+
+
+def _refuse_direct_use(
+    graph: fx.Graph, root: nn.Module, prefix: str, layers: tuple[str, str], outgoing: str
+) -> None:
+    """Refuse a forward that uses the two layers in other ways than to call them.
+
+    Raises
+    ------
+    UsageError
+        It reads their parameters, or how many neurons there are.
+    """
+    for node in graph.nodes:
+        name, _, _ = str(node.target).rpartition(".")
+        if node.op == "get_attr" and name in layers:
+            raise UsageError(
+                f"forward uses {prefix + str(node.target)!r} besides; with fewer neurons it would "
+                "compute something else"
+            )
+    hidden, reader = (root.get_submodule(name) for name in layers)
+    assert isinstance(hidden, nn.Linear)
+    assert isinstance(reader, nn.Linear)
+    width = hidden.out_features
+    try:
+        # A number that stands nowhere else.
+        hidden.out_features = reader.in_features = 1_000_003
+        again = _trace(root, layers[0], outgoing)
+    finally:
+        hidden.out_features = reader.in_features = width
+    if again is None or _steps(again) != _steps(graph):
+        raise UsageError(
+            f"forward depends on the number of neurons (out_features of {prefix + layers[0]!r} or "
+            f"in_features of {prefix + layers[1]!r}); with fewer of them it would compute "
+            "something else. Keep that number as an attribute of its own"
+        )
+
+
+def _steps(graph: fx.Graph) -> list[tuple[str, ...]]:
+    return [tuple(map(str, (node.op, node.target, node.args, node.kwargs))) for node in graph.nodes]
 
 
 class _PathTracer(fx.Tracer):
@@ -171,9 +241,7 @@ class _PathTracer(fx.Tracer):
 
 
 def _trace(root: nn.Module, layer: str, outgoing: str) -> fx.Graph | None:
-    if type(root).forward in {nn.Module.forward, nn.ModuleList.forward, nn.ModuleDict.forward}:
-        # A container without a forward of its own: whoever holds it calls its modules.
-        return fx.Graph()
+    """Return what forward does; None if it cannot be traced, or there is none, as in a list."""
     try:
         return _PathTracer((layer, outgoing)).trace(root, concrete_args=_defaults(root))
     except Exception:  # whatever the user's code does with a stand-in for a tensor
@@ -199,14 +267,13 @@ def _follow(graph: fx.Graph, root: nn.Module, prefix: str, layer: str) -> str | 
         Its name within `root`; None if they leave `root`.
     """
     shown = prefix + layer
-    if not len(graph.nodes):
-        return None
     calls = [node for node in graph.nodes if node.op == "call_module" and node.target == layer]
     if len(calls) != 1:
         raise UsageError(
             f"{shown!r} is called {len(calls)} times by forward, expected once: its neurons are "
             "not summed up by one next layer"
         )
+    width = linear_of(root, layer).out_features
     neurons = {calls[0]}
     found: str | None = None
     for node in graph.nodes:
@@ -221,6 +288,7 @@ def _follow(graph: fx.Graph, root: nn.Module, prefix: str, layer: str) -> str | 
         if node.op == "call_module" and not others:
             target = str(node.target)
             module = root.get_submodule(target)
+            _refuse_hooks(module, prefix + target)
             if isinstance(module, nn.Linear):
                 if found is not None:
                     raise UsageError(
@@ -231,7 +299,7 @@ def _follow(graph: fx.Graph, root: nn.Module, prefix: str, layer: str) -> str | 
                     raise UsageError(f"{prefix + target!r} is called more than once by forward")
                 found = target
                 continue
-            if _is_elementwise(module):
+            if _is_elementwise(module, width):
                 neurons.add(node)
                 continue
             what = f"{prefix + target!r} ({type(module).__name__})"
@@ -251,28 +319,33 @@ def _follow(graph: fx.Graph, root: nn.Module, prefix: str, layer: str) -> str | 
     return found
 
 
-def _is_elementwise(module: nn.Module) -> bool:
-    """Whether a module treats each number alone and all alike."""
+def _is_elementwise(module: nn.Module, width: int) -> bool:
+    """Whether a module treats each of so many numbers alone and all alike."""
     if type(module) in ELEMENTWISE_MODULES:
         return True
     if type(module) is nn.PReLU:
         return module.num_parameters == 1  # else each neuron has a slope of its own
     if any(True for _ in module.parameters()) or any(True for _ in module.buffers()):
         return False
-    return _acts_elementwise(module)
+    return _acts_elementwise(module, width)
 
 
-def _acts_elementwise(module: nn.Module) -> bool:
-    """Try an unknown module without parameters on numbers.
+def _acts_elementwise(module: nn.Module, width: int) -> bool:
+    """Try an unknown module without parameters on numbers, small and large.
 
     Each column of its output must depend on the same column of the input alone, and all columns by
-    the same function: a permutation of the columns commutes with it, and so does leaving out one.
+    the same function: a permutation of the columns commutes with it, and so does leaving out some.
     """
-    values = torch.linspace(-2.0, 2.0, 21).reshape(3, 7)
-    order = torch.tensor([3, 0, 6, 2, 5, 1])
+    generator = torch.Generator().manual_seed(width)
+    values = torch.randn(8, max(7, width), generator=generator)
+    values *= torch.tensor([1e-3, 0.1, 1.0, 1.0, 3.0, 10.0, 100.0, 1e4])[:, None]
+    order = torch.randperm(values.shape[1], generator=generator)
     try:
         with torch.no_grad():
-            whole, part = module(values), module(values[:, order])
-        return whole.shape == values.shape and torch.equal(whole[:, order], part)
+            whole = module(values)
+            return whole.shape == values.shape and all(
+                torch.equal(whole[:, some], module(values[:, some]))
+                for some in (order, order[1:], order[: len(order) // 2], order[:1])
+            )
     except Exception:  # it wants other shapes: not a function of single numbers
         return False

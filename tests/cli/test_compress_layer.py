@@ -14,7 +14,7 @@ import pytest
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from momentc.errors import VerificationError
+from momentc.errors import UsageError, VerificationError
 from momentc.io.safetensors import encode_tensors
 from momentc.learn import checkpoint
 from momentc.learn.checkpoint import compress_safetensors
@@ -186,6 +186,71 @@ def test_the_reader_is_found_or_asked_for(invoke: Invoke, tmp_path: Path) -> Non
     several = invoke(*base, "--layer", "fc1")
     assert several.code == 2
     assert "Layers with as many inputs: fc2, fc3" in several.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "said"),
+    [
+        ("fc1.c_out", (600,), "fold it before"),
+        ("fc2.c_in", (600,), "fold it before"),
+        ("fc1.weight_scale", (600, 1), "no plain Linear layer"),
+        ("fc1.lora_B.weight", (600, 4), "no plain Linear layer"),
+        ("fc2.weight_mask", (1, 600), "no plain Linear layer"),
+    ],
+)
+def test_layers_that_are_more_than_a_weight_and_a_bias(
+    invoke: Invoke, tmp_path: Path, name: str, shape: tuple[int, ...], said: str
+) -> None:
+    """Left at their old size they would make another network, or none."""
+    tensors = network() | {name: np.ones(shape, np.float32)}
+    safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
+    outcome = invoke(*COMMAND, "--outgoing", "fc2")
+    assert outcome.code == 2
+    assert f"there is {name}" in outcome.stderr
+    assert said in outcome.stderr
+    assert not (tmp_path / "model.momentc.safetensors").exists()
+
+
+def test_tensors_that_may_belong_to_the_neurons_are_named(invoke: Invoke, tmp_path: Path) -> None:
+    tensors = network() | {
+        "ln.scale": np.ones((1, 600), np.float32), "norm.ln.weight": np.ones(600, np.float32),
+    }  # fmt: skip
+    safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
+    outcome = invoke(*COMMAND)
+    assert outcome.code == 0
+    assert "ln.scale, norm.ln.weight: 600 numbers in a row or column" in outcome.stderr
+
+
+def test_numbers_of_numpy(model: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {
+        "k": np.int64(3), "target": np.uint8(100), "random_state": np.int64(3),
+        "tolerance": np.float32(1e-8),
+    }  # fmt: skip
+    report = compress_safetensors(model, "fc1", output=tmp_path / "small.safetensors", **options)
+    assert (report["k"], report["target"], report["seed"]) == (3, 100, 3)
+    for target in ("50", None, 50.0):
+        with pytest.raises(UsageError, match="target must be an integer"):
+            compress_safetensors(model, "fc1", 3, target, tmp_path / "no")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="expected the name of a file"):
+        compress_safetensors(model, "fc1", 3, 100, "-")
+
+
+def test_what_is_lost_to_the_type_is_told(tmp_path: Path) -> None:
+    """Numbers below the least of the type count as well, in parts of the largest."""
+    tensors = network()
+    tensors["fc2.weight"] = np.full((1, 600), 1.4e-45, np.float32)
+    safetensors.numpy.save_file(tensors, tmp_path / "m.safetensors")
+    report = compress_safetensors(
+        tmp_path / "m.safetensors", "fc1", 2, 80, tmp_path / "s.safetensors"
+    )
+    assert report["rounding"] > 1e-3
+
+
+def test_the_index_of_a_checkpoint_in_several_files(invoke: Invoke, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text('{"weight_map": {}}')
+    outcome = invoke("compress-layer", "model.safetensors.index.json", "--layer", "fc1")
+    assert outcome.code == 3
+    assert "give the one that holds both layers" in " ".join(outcome.stderr.split())
 
 
 def test_half_precision_and_no_bias(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from momentc.errors import RequestError, UsageError
+from momentc.errors import InputError, RequestError, UsageError
 from momentc.learn import HeadSum, compress_heads, compress_query_key
 from momentc.learn.layers import Mode
 
@@ -119,3 +119,27 @@ def test_misuse_is_named() -> None:
         HeadSum(1, 1, 0, 2)
     with pytest.raises(UsageError, match="n_inputs must be at least 1"):
         HeadSum(0, 1, 2, 2)
+    with pytest.raises(UsageError, match=r"expected a momentc.learn.HeadSum"):
+        compress_heads(nn.MultiheadAttention(4, 2))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="expected floating-point numbers"):
+        compress_query_key(torch.ones(3, 40, dtype=torch.int64), torch.ones(40, 3))
+
+
+def test_heads_beyond_the_range_of_the_type() -> None:
+    heads = HeadSum(1, 1, 500, 1).half()
+    with torch.no_grad():
+        heads.out.copy_(20_000.0 * torch.sign(heads.out))
+    with pytest.raises(InputError, match=r"folded heads are beyond the range of torch.float16"):
+        compress_heads(heads, 1, 20)
+    query = 30_000.0 * torch.sign(torch.randn(2, 400, generator=torch.Generator().manual_seed(1)))
+    with pytest.raises(InputError, match="folded columns of W_Q are beyond the range"):
+        compress_query_key(query.half(), torch.randn(400, 2).half())
+
+
+def test_a_saved_state_of_weighted_heads() -> None:
+    small = compress_heads(HeadSum(1, 1, 400, 1), 2, 50, mode="dynamic").module
+    fresh = HeadSum(1, 1, 50, 1)
+    fresh.c = torch.ones(50)
+    fresh.load_state_dict(small.state_dict())
+    tokens = torch.ones(2, 3, 1)
+    assert torch.equal(fresh(tokens), small(tokens))

@@ -139,3 +139,35 @@ def test_misuse_is_named() -> None:
     for bad in (torch.zeros(3), torch.tensor([1.0, -1.0, 1.0]), torch.ones(2, 2)):
         with pytest.raises(UsageError, match="weights must be"):
             WeightedSampler(bad, 10)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint64])
+def test_integers_that_float64_does_not_hold(dtype: torch.dtype) -> None:
+    """Rounded, their moments would be those of other numbers."""
+    x, _ = samples(500)
+    y = (torch.arange(500) + 2**60).to(dtype)
+    with pytest.raises(InputError, match=r"y holds integers .* subtract what they have in common"):
+        compress_dataset(x, y, k=1, target=60)
+    with pytest.raises(InputError, match="weights holds integers"):
+        compress_dataset(x, x, k=1, target=60, weights=y)
+    with pytest.raises(InputError, match="y holds integers"):
+        compress_dataset(x, torch.full((500,), 2**63 - 1, dtype=dtype), k=1, target=60)
+    few = (torch.arange(500) + 2**50).to(dtype)
+    assert len(compress_dataset(x, few, k=1, target=60)) == 60
+
+
+def test_what_is_no_tensor_of_numbers() -> None:
+    x, y = samples(100)
+    for bad, said in (
+        (x.numpy(), "x is a ndarray"), ([[1.0, 2.0]], "x is a list"), (x[:0], "has shape"),
+        (x.to_sparse(), "layout"), (x.to("meta"), "meta device"),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match=said):
+            compress_dataset(bad, y[: len(bad)], k=1, target=10)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"weights has type torch.complex64"):
+        compress_dataset(x, y, k=1, target=10, weights=torch.ones(100, dtype=torch.complex64))
+    with pytest.raises(UsageError, match="weights is a ndarray"):
+        WeightedSampler(x[:, 0].abs().numpy(), 10)  # type: ignore[arg-type]
+    for losses in (torch.ones(3, dtype=torch.int64), torch.ones(3, 0)):
+        with pytest.raises(UsageError, match="expected floating-point numbers"):
+            weighted_mean(losses, torch.ones(3))

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -272,3 +273,61 @@ def test_misuse_is_named() -> None:
         linear(model, "0").weight[3, 1] = float("inf")
     with pytest.raises(InputError):
         compress_layer(model, "0", k=2, target=50)
+
+
+def test_weights_beyond_the_range_of_the_type() -> None:
+    """In float16, c_j v_j of a large c_j: no layer with infinite weights is handed over."""
+    model = network(2000).half()
+    with torch.no_grad():
+        linear(model, "2").weight.copy_(3000.0 * torch.sign(linear(model, "2").weight))
+    with pytest.raises(InputError, match=r"folded weights are beyond the range of torch.float16"):
+        compress_layer(model, "0", k=2, target=30)
+    kept = compress_layer(model.float(), "0", k=2, target=30)
+    assert torch.isfinite(linear(kept.module, "2").weight).all()
+
+
+def test_every_weight_is_a_tensor_of_its_own() -> None:
+    """Also in float64, where nothing has to be converted: saved, moved and changed one by one."""
+    found = compress_layer(network(), "0", k=3, target=100, mode="dynamic")
+    hidden, reader = found.module.get_submodule("0"), found.module.get_submodule("2")
+    assert isinstance(hidden, WeightedLinear)
+    assert isinstance(reader, WeightedLinear)
+    assert hidden.c_out is not None
+    assert reader.c_in is not None
+    places = {c.data_ptr() for c in (found.weights, hidden.c_out, reader.c_in)}
+    assert len(places) == 3
+    given = torch.ones(4)
+    assert WeightedLinear(4, 2, c_in=given).c_in is not given
+
+
+def test_a_saved_state_goes_into_layers_that_are_made_for_it() -> None:
+    """As docs/learning.md says."""
+    small = compress_layer(network(), "0", k=3, target=100, mode="dynamic").module
+    fresh = nn.Sequential(
+        WeightedLinear(2, 100, c_out=torch.ones(100)), nn.Tanh(),
+        WeightedLinear(100, 1, c_in=torch.ones(100)),
+    ).double()  # fmt: skip
+    fresh.load_state_dict(small.state_dict())
+    x, _ = batch()
+    assert torch.equal(fresh(x), small(x))
+
+
+def test_fold_of_a_layer_with_two_names() -> None:
+    small = compress_layer(network(), "0", k=3, target=100, mode="dynamic").module
+    assert isinstance(small, nn.Sequential)
+    both = nn.ModuleDict({"a": small[2], "b": small[2]})
+    folded = fold(both)
+    assert not any(isinstance(part, WeightedLinear) for part in folded.modules())
+
+
+@pytest.mark.parametrize("model", [{"0.weight": torch.ones(3, 2)}, None])
+def test_what_is_no_model(model: Any) -> None:
+    with pytest.raises(UsageError, match=r"expected a torch.nn.Module in Python"):
+        compress_layer(model, "0", k=1, target=10)
+
+
+def test_a_model_without_numbers() -> None:
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Linear(2, 50), nn.Tanh(), nn.Linear(50, 1))
+    with pytest.raises(UsageError, match=r"0.weight is on the meta device"):
+        compress_layer(model, "0", k=1, target=10)

@@ -160,6 +160,141 @@ def test_what_is_no_sum_over_neurons(forward: Any, message: str) -> None:
         wired(Wrong(), "hidden")
 
 
+class Body(nn.Module):
+    """Holds the two layers in a Sequential, which has a forward of its own, and may not use it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 2))
+        self.inner = Net()
+        self.gate = nn.Linear(3, 8)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.body(x) + self.inner(x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "forward", "message"),
+    [
+        ("body.0", lambda s, x: s.body[2](functional.normalize(s.body[:2](x))), "for certain"),
+        ("body.0", lambda s, x: s.body[2](s.body[1](s.body[0](x)).softmax(-1)), "'softmax'"),
+        ("body.0", lambda s, x: s.body[2](s.body[:2](x) * s.gate(x)), "for certain"),
+        (
+            "body.0",
+            lambda s, x: s.body[2](s.body[1](s.body[0](x)) * s.gate(x)),
+            "with another tensor",
+        ),
+        (
+            "body.0",
+            lambda s, x: (h := s.body[1](s.body[0](x))) is None or s.body[2](h) + s.body[2](h**2),
+            "more than once",
+        ),
+        ("body.0", lambda s, x: s.body(x) + s.body[0](x).amax(), "called 2 times"),
+        ("body.0", lambda s, x: s.body(x) + s.body[0].weight.norm(), r"uses 'body.0.weight'"),
+        ("body.0", lambda s, x: s.body(x) + s.body[2].weight.norm(), r"uses 'body.2.weight'"),
+        ("body.0", lambda s, x: s.body(x) / s.body[0].out_features, "number of neurons"),
+        ("body.0", lambda s, x: s.body(x) * s.body[2].in_features ** -0.5, "number of neurons"),
+        ("body.0", lambda s, x: s.body(x) / len(s.body[0].weight), "for certain"),
+        ("body.0", lambda s, x: s.body(x) / s.body[0].weight.shape[0], "uses 'body.0.weight'"),
+        ("inner.hidden", lambda s, x: s.inner(x) + s.inner.hidden(x).sum(), "called 2 times"),
+        ("inner.hidden", lambda s, x: s.inner.out(s.inner.hidden(x).softmax(-1)), "'softmax'"),
+    ],
+)
+def test_whoever_holds_the_layers_may_call_them_one_by_one(
+    layer: str, forward: Any, message: str
+) -> None:
+    class Outer(Body):
+        def forward(self, x: Tensor) -> Any:
+            return forward(self, x)
+
+    assert wired(Body(), layer)[1]
+    with pytest.raises(UsageError, match=message):
+        wired(Outer(), layer)
+
+
+def test_a_sequence_in_a_model_that_cannot_be_traced() -> None:
+    class Branches(Body):
+        def forward(self, x: Tensor) -> Any:
+            return self.body(x) if float(x.sum()) > 0 else self.body[2](self.body[0](x))
+
+    with pytest.raises(UsageError, match="not known for certain; name it with outgoing="):
+        wired(Branches(), "body.0")
+    assert wired(Branches(), "body.0", "body.2") == ("body.2", False)
+    assert wired(Branches(), "inner.hidden") == ("inner.out", True)
+
+
+def test_the_model_is_as_it_was() -> None:
+    """Its forward may leave things in it, and the trace calls it with stand-ins for tensors."""
+
+    class Remembers(Net):
+        n_calls = 0
+
+        def forward(self, x: Tensor) -> Any:
+            self.n_calls += 1
+            self.last = torch.relu(self.hidden(x))
+            return self.out(self.last)
+
+    net = Remembers()
+    assert wired(net, "hidden") == ("out", True)
+    assert net.n_calls == 0
+    assert not hasattr(net, "last")
+    assert net.hidden.out_features == net.out.in_features == 8
+
+
+@pytest.mark.parametrize("where", ["hidden", "act", "out"])
+@pytest.mark.parametrize(
+    "kind", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"]
+)
+def test_hooks_on_the_path(where: str, kind: str) -> None:
+    class Own(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.Tanh()
+
+        def forward(self, x: Tensor) -> Any:
+            return self.out(self.act(self.hidden(x)))
+
+    net = Own()
+    handle = getattr(net.get_submodule(where), kind)(lambda *_: None)
+    with pytest.raises(UsageError, match=f"'{where}' has hooks"):
+        wired(net, "hidden")
+    handle.remove()
+    assert wired(net, "hidden") == ("out", True)
+
+
+class FirstTen(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x[..., :10], torch.relu(x[..., 10:])], -1)
+
+
+class Clipped(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.clamp(10.0 / x.norm(dim=-1, keepdim=True), max=1.0)
+
+
+class Winners(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] <= 100:
+            return x
+        least = x.topk(100, dim=-1).values[..., -1:]
+        return torch.where(x >= least, x, torch.zeros_like(x))
+
+
+class Cubed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x * x + torch.where(x > 1.0, x, torch.zeros_like(x))
+
+
+@pytest.mark.parametrize("module", [FirstTen(), Clipped(), Winners()])
+def test_modules_that_look_elementwise_in_small(module: nn.Module) -> None:
+    def model(between: nn.Module) -> nn.Sequential:
+        return nn.Sequential(nn.Linear(3, 400), between, nn.Linear(400, 2))
+
+    assert wired(model(Cubed()), "0") == ("2", True)
+    with pytest.raises(UsageError, match="does not treat each neuron alone"):
+        wired(model(module), "0")
+
+
 def test_layers_that_cannot_be_taken_apart() -> None:
     model = nn.Sequential(
         nn.Conv1d(1, 4, 3),
