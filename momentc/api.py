@@ -1,5 +1,6 @@
 """The library's own front: arrays in, a weighted set out, in scikit-learn's words."""
 
+import copy
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -147,6 +148,8 @@ class MomentCompressor:
         As :func:`compress`.
         """
         _refuse_y(y)
+        for name in ("result_", "compressed_"):  # no older result, should there be an error
+            self.__dict__.pop(name, None)
         array = _as_array(X, "X")
         self._batches = None
         with ArraySource(array, _as_weights(sample_weight), hashed=False) as source:
@@ -180,6 +183,8 @@ class MomentCompressor:
         _refuse_y(y)
         array = _as_array(X, "X")
         weights = _as_weights(sample_weight)
+        if array.shape == (0,) and (weights is None or len(weights) == 0):
+            return self  # not a row, and no columns either
         if array.ndim in {1, 2} and _counts_for_nothing(array, weights):
             empty = array[:0].reshape(0, 1 if array.ndim == 1 else array.shape[1])
             none = np.empty(0, np.int64)
@@ -256,6 +261,20 @@ class MomentCompressor:
                 raise UsageError(f"there is no parameter {name!r}; there are {known}")
             setattr(self, name, value)
         return self
+
+    def __copy__(self) -> "MomentCompressor":
+        """Return a copy that shares no batches: what one takes in is none of the other's."""
+        return copy.deepcopy(self)
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn, which alone asks for it, that no target is needed."""
+        from sklearn.utils import Tags, TargetTags
+
+        return Tags(estimator_type=None, target_tags=TargetTags(required=False))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a result."""
+        return hasattr(self, "compressed_")
 
     def __repr__(self) -> str:
         """Return the call that makes one like this."""
@@ -350,7 +369,7 @@ def _as_array(values: ArrayLike, name: str) -> NDArray[Any]:
         raise InputError(f"{name} has masked entries; take the rows that count, as an array")
     try:
         array = np.asarray(values)
-    except ValueError as error:
+    except (ValueError, TypeError, RuntimeError) as error:  # tensors that track gradients, say
         raise InputError(f"{name} is no array of numbers: {error}") from error
     if array.dtype.kind == "O":
         which = ", ".join(_columns_without_numbers(values))
@@ -358,6 +377,11 @@ def _as_array(values: ArrayLike, name: str) -> NDArray[Any]:
         raise InputError(
             f"{name} holds objects that are not plain numbers of one type{which}. Take the columns "
             "of numbers and convert them, as .astype(float) does"
+        )
+    for column in _columns_that_were_rounded(values, array):
+        raise InputError(
+            f"{name}: column {column} holds integers that float64, the type of the others, cannot "
+            "hold exactly; leave it out, or subtract what they have in common"
         )
     return array
 
@@ -368,10 +392,25 @@ def _columns_without_numbers(values: Any) -> list[str]:
         return [
             str(column)
             for column in values.columns
-            if np.asarray(values[column]).dtype.kind not in "biuf"
+            if np.asarray(values[column]).dtype.kind not in "iuf"
         ]
     except Exception:  # whatever it is, it has no columns by name: the message does without
         return []
+
+
+def _columns_that_were_rounded(values: Any, array: NDArray[Any]) -> Iterator[str]:
+    """Yield the columns of integers of a data frame that are others in the one type of all."""
+    if array.dtype.kind != "f" or array.ndim != 2 or not hasattr(values, "iloc"):
+        return
+    for number, column in enumerate(values.columns):
+        own = np.asarray(values.iloc[:, number])
+        if own.dtype.kind in "iu" and own.dtype.itemsize == 8:
+            with np.errstate(invalid="ignore"):
+                changed = (np.abs(array[:, number]) >= 2.0**62) | (
+                    array[:, number].astype(own.dtype) != own
+                )
+            if changed.any():
+                yield str(column)
 
 
 def _as_weights(weights: ArrayLike | None) -> NDArray[Any] | None:

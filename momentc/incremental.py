@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.clustering.duplicates import merge_duplicates
 from momentc.compression import Compression
 from momentc.effort import working_order
 from momentc.engine.threads import thread_map
@@ -36,9 +37,10 @@ __all__ = ["Accumulation", "Batch", "Batches"]
 # Bytes for the cells: buffers beyond it gain nothing that is worth the memory of a notebook.
 BUDGET: Final = 256 * 2**20
 
-# Rows that wait until frame and cells are found on them: of a few rows there are few cells, and
-# each leaves only so many points.
+# Distinct rows that wait until frame and cells are found on them: of a few there are few cells, and
+# each leaves only so many points. But no more bytes than this wait for distinct ones.
 FIRST_ROWS: Final = 4096
+MOST_WAITING: Final = 64 * 2**20
 
 # Powers of two that the polynomials of a row may reach: what is left to 1024 is for sums and
 # weights.
@@ -108,6 +110,7 @@ class Batches:
         self.n_columns = n_columns
         self.dtype = dtype
         self._waiting: list[Batch] = []
+        self._look_again_at = 0
         self._accumulation: Accumulation | None = None
 
     def add(self, batch: Batch) -> None:
@@ -129,12 +132,26 @@ class Batches:
             self._accumulation.add(batch)
             return
         self._waiting.append(batch)
-        if sum(map(len, self._waiting)) >= FIRST_ROWS:
+        if self._knows_enough():
             try:
                 self._opened()
             except BaseException:
                 self._waiting.pop()  # refused whole
                 raise
+
+    def _knows_enough(self) -> bool:
+        """Whether frame and cells can be found on the rows that wait."""
+        n_waiting = sum(map(len, self._waiting))
+        if n_waiting < FIRST_ROWS:
+            return False
+        if sum(batch.rows.nbytes + batch.points.nbytes for batch in self._waiting) > MOST_WAITING:
+            return True
+        if n_waiting < self._look_again_at:
+            return False
+        self._look_again_at = 2 * n_waiting
+        together = _joined(self._waiting)
+        distinct, _ = merge_duplicates(together.points, together.weights)
+        return len(distinct) >= FIRST_ROWS
 
     def merge(self, other: "Batches") -> None:
         """Take in what another has taken in; its rows count on from the last one here.

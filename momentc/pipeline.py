@@ -255,7 +255,10 @@ def compress_stream(
         frame=frame,
         coordinates=coordinates,
         moments=_in_units(moments, setting.exponent),
-        notes=_notes(frame, extent.n_rows, extent.n_rows, options.target, copied=False),
+        notes=(
+            *_notes(frame, extent.n_rows, extent.n_rows, options.target, copied=False),
+            *_few_left(len(rows), extent.n_rows, options.target),
+        ),
         stages=tuple(watch.seconds.items()),
     )
 
@@ -412,6 +415,15 @@ def _correct(
         if after < before:
             return corrected, after
     return weights, before
+
+
+def _few_left(n_left: int, n_points: int, target: int) -> tuple[str, ...]:
+    if n_left >= min(target, n_points):
+        return ()
+    return (
+        f"{n_left} distinct points are left of {n_points} rows, fewer than the target: they hold "
+        "few distinct ones, or those that were looked at first do",
+    )
 
 
 def _notes(frame: Frame, n_points: int, n_rows: int, target: int, copied: bool) -> tuple[str, ...]:

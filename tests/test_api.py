@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import momentc
 from momentc import compress
@@ -178,3 +179,55 @@ def test_integers_of_numpy_do_not_overflow() -> None:
     assert small.weights.tobytes() == plain.weights.tobytes()
     few: Any = np.uint8(3)
     assert momentc.verify_moments(points, small, few).ok
+
+
+class MixedFrame:
+    """As a data frame of pandas: columns of types of their own, one type for all as an array."""
+
+    def __init__(self, **columns: NDArray[Any]) -> None:
+        self._columns = columns
+        self.columns = list(columns)
+        self.iloc = self
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        return self._columns[self.columns[key[1]] if isinstance(key, tuple) else key]
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+        return np.column_stack(list(self._columns.values()))
+
+
+def test_columns_of_integers_that_a_data_frame_rounds() -> None:
+    """Among columns of float64 they come as such: the kept rows would be others."""
+    values = np.random.default_rng(0).normal(size=100)
+    few, many = np.arange(100), np.arange(100) + 2**60
+    assert len(compress(MixedFrame(a=values, b=few), k=1, target=10)) == 10
+    with pytest.raises(InputError, match="X: column b holds integers that float64"):
+        compress(MixedFrame(a=values, b=many), k=1, target=10)
+    with pytest.raises(InputError, match="column b holds"):
+        compress(MixedFrame(a=values, b=np.full(100, 2**63 - 1)), k=1, target=10)
+
+
+def test_what_numpy_cannot_take() -> None:
+    class Tracked:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad")
+
+    with pytest.raises(InputError, match="X is no array of numbers: Can't call"):
+        compress(Tracked(), k=1, target=10)
+
+
+def test_what_scikit_learn_asks() -> None:
+    pytest.importorskip("sklearn")
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.utils.validation import check_is_fitted
+
+    points = np.random.default_rng(0).normal(size=(400, 2))
+    check_is_fitted(momentc.MomentCompressor(2, 50).fit(points))
+    pipe = make_pipeline(StandardScaler(), momentc.MomentCompressor(2, 50))
+    assert "MomentCompressor" in pipe._repr_html_()
+    search = GridSearchCV(
+        momentc.MomentCompressor(2, 50), {"k": [1, 2]}, scoring=lambda est, X, y=None: -est.k
+    )
+    assert search.fit(points).best_params_ == {"k": 1}

@@ -1,5 +1,6 @@
 """`partial_fit`, `merge` and `finalize`: the moments of all rows, whatever the batches were."""
 
+import copy
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +12,14 @@ from numpy.typing import NDArray
 from momentc import MomentCompressor, compress
 from momentc import incremental as incremental_module
 from momentc.clustering.router import CellRouter
-from momentc.errors import InputError, PartsError, RequestError, UsageError, VerificationError
+from momentc.errors import (
+    InputError,
+    MemoryBudgetError,
+    PartsError,
+    RequestError,
+    UsageError,
+    VerificationError,
+)
 from momentc.incremental import FIRST_ROWS
 from momentc.streaming import cell_store as cell_store_module
 from momentc.streaming import stream as stream_module
@@ -419,3 +427,49 @@ def test_points_that_do_not_weigh_what_passed() -> None:
     store.count[0] -= 1
     with pytest.raises(VerificationError, match="some were lost, or came twice"):
         compressor.finalize()
+
+
+def test_first_rows_that_are_all_equal() -> None:
+    """Cells are found on rows that differ: on equal ones there is one, which leaves few points."""
+    rows = np.concatenate([np.zeros((5000, 3)), rng(18).normal(size=(20_000, 3))])
+    compressor = taken_in(np.array_split(rows, 20), target=200).finalize()
+    require(compressor.compressed_, rows, target=200)
+    assert len(compressor.compressed_) == 200
+    assert compressor.result_.notes == ()
+
+
+def test_so_many_equal_rows_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the result says that it is smaller than it could be."""
+    monkeypatch.setattr(incremental_module, "MOST_WAITING", 200_000)
+    rows = np.concatenate([np.zeros((30_000, 3)), rng(19).normal(size=(20_000, 3))])
+    compressor = taken_in(np.array_split(rows, 50), target=200).finalize()
+    require(compressor.compressed_, rows, target=200)
+    assert len(compressor.compressed_) < 200
+    assert any("fewer than the target" in note for note in compressor.result_.notes)
+
+
+def test_too_many_moments_for_batches() -> None:
+    with pytest.raises(MemoryBudgetError, match="all rows at once to fit"):
+        taken_in([rng(20).normal(size=(FIRST_ROWS, 3))], k=30, target=100_000)
+
+
+def test_a_copy_takes_in_its_own_batches() -> None:
+    rows = rng(21).normal(size=(1000, 2))
+    compressor = taken_in([rows[:500]])
+    copied = copy.copy(compressor).partial_fit(rows[500:])
+    require(copied.finalize().compressed_, rows)
+    require(compressor.finalize().compressed_, rows[:500])
+
+
+def test_an_empty_first_batch_settles_no_columns() -> None:
+    rows = rng(22).normal(size=(1000, 2))
+    compressor = MomentCompressor(3, 60, effort="low").partial_fit([]).partial_fit(rows)
+    require(compressor.finalize().compressed_, rows)
+
+
+def test_a_fit_that_fails_leaves_no_older_result() -> None:
+    compressor = MomentCompressor(3, 60).fit(rng(23).normal(size=(1000, 2)))
+    with pytest.raises(InputError):
+        compressor.fit(np.full((10, 2), np.nan))
+    assert not hasattr(compressor, "compressed_")
+    assert not hasattr(compressor, "result_")

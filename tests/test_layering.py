@@ -80,7 +80,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     "compression": frozenset({"moments"}),
     # Batches from memory, for the API.
     "incremental": frozenset(
-        {"compression", "effort", "engine", "moments", "pipeline", "streaming"}
+        {"clustering", "compression", "effort", "engine", "moments", "pipeline", "streaming"}
     ),
     "streaming": frozenset({"clustering", "effort", "moments", "reduction"}),
     "hybrid": frozenset({"clustering", "reduction", "moments"}),
