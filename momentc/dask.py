@@ -172,6 +172,7 @@ def _reduce_chunk(shape: StreamShape, dtype: np.dtype[Any], chunk: _Chunk) -> St
     if len(rows) == 0:
         return stream.state()
     rows = np.ascontiguousarray(rows, dtype=dtype)
+    _require_finite(rows, first)
     name = f"the chunk that begins with row {first}"
     with ArraySource(rows, name=name, hashed=False) as source:
         points = load_points(source).points
@@ -187,6 +188,22 @@ def _reduce_chunk(shape: StreamShape, dtype: np.dtype[Any], chunk: _Chunk) -> St
         stream.add(points, heavy, index, raw, map_function)
         stream.reduce(map_function)
     return stream.state()
+
+
+def _require_finite(rows: NDArray[Any], first: int) -> None:
+    """Refuse rows with NaN or infinity, by their number in the whole array.
+
+    Raises
+    ------
+    InputError
+    """
+    bad = np.argwhere(~np.isfinite(rows))
+    if len(bad):
+        row, column = bad[0]
+        raise InputError(
+            f"row {first + row}, column {column} of the Dask array is {rows[row, column]}, "
+            "expected a finite number; leave such rows out, as array[mask] does"
+        )
 
 
 def _merge(shape: StreamShape, first: State, second: State) -> State:

@@ -216,6 +216,9 @@ def compress_stream(
         )
     local, weights, index, raw = stream.points()
     _require_mass(weights, extent.mass)
+    # Before rows far outside make those inside look equal.
+    rows, merged = merge_duplicates(local, weights, map_function)
+    local = local[rows]
     if len(local) and np.abs(local).max(initial=0.0) > MOST_OUTSIDE:
         # Polynomials grow fast outside of the box: matching them there would cost all digits.
         columns = coordinates.columns
@@ -223,10 +226,8 @@ def compress_stream(
         local = shift + local * (coordinates.scale[columns] / frame.scale[columns])
         moments = change_frame(moments, coordinates, frame)
         coordinates = frame
-    rows, merged = merge_duplicates(local, weights, map_function)
     check_request(options.k, options.target, len(rows), frame.rank)
     order = min(setting.order, working_order(options.k, frame.rank, options.target, options.effort))
-    local = local[rows]
     if len(rows) <= options.target:
         kept, kept_weights = np.arange(len(rows)), merged
     else:

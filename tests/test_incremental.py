@@ -473,3 +473,13 @@ def test_a_fit_that_fails_leaves_no_older_result() -> None:
         compressor.fit(np.full((10, 2), np.nan))
     assert not hasattr(compressor, "compressed_")
     assert not hasattr(compressor, "result_")
+
+
+@pytest.mark.parametrize("m", [1, 2, 3])
+def test_a_row_so_far_out_that_the_others_look_equal(m: int) -> None:
+    """They are distinct all the same, and as many are kept as asked for."""
+    rows = rng(24).normal(size=(3 * FIRST_ROWS, m))
+    rows[-7] = 1e22
+    kept = taken_in([rows[:FIRST_ROWS], rows[FIRST_ROWS:]]).finalize().compressed_
+    require(kept, rows)
+    assert len(kept) == 60

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from momentc.cli.signals import Terminated
+from momentc.cli.signals import Terminated, arrived
 from momentc.errors import MemoryBudgetError, MomentcError, OutputError, UsageError
 
 __all__ = ["BEGAN", "VERBOSE", "GuardedGroup"]
@@ -50,6 +50,8 @@ class GuardedGroup(TyperGroup):
             raise typer.Exit(EXIT_TERMINATED) from error
         except BaseException as error:
             raise typer.Exit(_report(error, verbose=bool(ctx.meta.get(VERBOSE)))) from error
+        finally:
+            arrived()
         return value
 
     def main(

@@ -2,16 +2,21 @@
 
 A partial file is removed by the ``finally`` of whoever wrote it; that only runs if the signal
 becomes an exception. SIGTERM by itself ends a Python process without running any ``finally``.
+
+An exception can be lost: Python prints and drops those of finalizers and of functions that C calls,
+and some of those that come while a module is compiled. A signal that arrives there is sent again
+soon after; and where SIGTERM has raised one that has not arrived after a while, it raises another.
 """
 
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Terminated", "install_handlers", "signals_wait"]
+__all__ = ["Terminated", "arrived", "install_handlers", "signals_wait"]
 
 
 class Terminated(BaseException):
@@ -21,25 +26,54 @@ class Terminated(BaseException):
 # Seconds after which a signal is sent again that came where its exception would be lost.
 AGAIN = 0.02
 
+# Seconds in which an exception of SIGTERM arrives where it is handled, all cleaning done.
+ARRIVAL = 15.0
+
+# Modules whose functions are called by C code, or run while others are compiled.
+CALLED_BACK = ("llvmlite.", "importlib.")
+
+_sent_again: list[threading.Timer] = []
+
 
 def _put_off(number: int, frame: FrameType | None) -> bool:
-    """Tell whether the signal came in a finalizer, and have it sent again soon if so.
-
-    Python prints the exceptions of ``__del__`` and drops them: the signal would be lost.
-    """
-    while frame is not None and frame.f_code.co_name != "__del__":
+    """Tell whether an exception would be lost, and have the signal sent again soon if so."""
+    while frame is not None and not _loses_exceptions(frame):
         frame = frame.f_back
     if frame is None:
         return False
-    again = threading.Timer(AGAIN, os.kill, (os.getpid(), number))
+    _send_again(number, AGAIN)
+    return True
+
+
+def _loses_exceptions(frame: FrameType) -> bool:
+    module = str(frame.f_globals.get("__name__", ""))
+    return frame.f_code.co_name == "__del__" or module.startswith(CALLED_BACK)
+
+
+def _send_again(number: int, seconds: float) -> None:
+    again = threading.Timer(seconds, os.kill, (os.getpid(), number))
     again.daemon = True
     again.start()
-    return True
+    _sent_again[:] = [timer for timer in _sent_again if timer.is_alive()] + [again]
+
+
+def arrived() -> None:
+    """Say that the exception of a signal is where it is handled: none has to be sent again."""
+    while _sent_again:
+        _sent_again.pop().cancel()
 
 
 def _on_terminate(number: int, frame: FrameType | None) -> None:
     if not _put_off(number, frame):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the cleaning
+        raised_at = time.monotonic()
+
+        def on_another(number: int, frame: FrameType | None) -> None:
+            # It must not cut the cleaning short, but should the first be lost, it counts.
+            if time.monotonic() - raised_at >= 0.9 * ARRIVAL:
+                _on_terminate(number, frame)
+
+        signal.signal(signal.SIGTERM, on_another)
+        _send_again(number, ARRIVAL)
         raise Terminated
 
 
@@ -71,8 +105,13 @@ def signals_wait() -> Iterator[Callable[[], None]]:
         came.append(number)
 
     def look() -> None:
-        if came:
-            (_on_interrupt if came[0] == signal.SIGINT else _on_terminate)(came.pop(0), None)
+        if not came:
+            return
+        if came.pop(0) == signal.SIGINT:
+            raise KeyboardInterrupt
+        # Raised here, it is not lost; whoever writes a checkpoint now may take his time.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
 
     held = [
         (number, own)

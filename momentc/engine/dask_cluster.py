@@ -7,6 +7,7 @@ worker that died had; what each piece of work gives does not depend on that.
 
 import logging
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from momentc.engine.processes import thread_environment
 from momentc.engine.tree import merge_in_tree
-from momentc.errors import MemoryBudgetError, UsageError
+from momentc.errors import MemoryBudgetError, MomentcError, UsageError
 from momentc.map_function import TreeFunction
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = ["current_client", "dask_tree", "local_cluster", "require_dask", "tree
 
 # How often a piece of work that failed is tried again, in case the file system had a bad moment.
 RETRIES: Final = 2
+PAUSE: Final = 1.0
 
 # Seconds to wait for the scheduler to answer.
 PATIENCE: Final = 20
@@ -170,7 +172,7 @@ def _run(
     root = merge_in_tree(
         lambda node: node, leaves, lambda first, second: merge_on_worker(functions, first, second)
     )
-    *waiting, result = client.compute([*leaves, root], optimize_graph=False, retries=RETRIES)
+    *waiting, result = client.compute([*leaves, root], optimize_graph=False)
     finished = as_completed(waiting, loop=client.loop)
     # Who holds a future keeps its result on the cluster: from here on only what is still to be
     # merged is kept.
@@ -210,8 +212,32 @@ def _pair(first: Any, second: Any) -> tuple[Any, Any]:
 
 
 def _leaf(functions: tuple[Any, Any], item: Any) -> Any:
-    return functions[0](item)
+    return _tried(functions[0], item)
 
 
 def _merge(functions: tuple[Any, Any], first: Any, second: Any) -> Any:
-    return functions[1](first, second)
+    return _tried(functions[1], first, second)
+
+
+def _tried(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Do a piece of work; again where it was the system that failed, not what is asked or read.
+
+    Dask's own retries know no difference, and would read a range with a NaN three times.
+    """
+    for _ in range(RETRIES):
+        try:
+            return function(*arguments)
+        except Exception as error:
+            if isinstance(error, MomentcError) and not _of_the_system(error):
+                raise
+        time.sleep(PAUSE)
+    return function(*arguments)
+
+
+def _of_the_system(error: BaseException) -> bool:
+    """Whether an error comes from one of reading or writing."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+        if isinstance(error, OSError):
+            return True
+    return False

@@ -1,13 +1,19 @@
 """What SIGINT and SIGTERM become, in this process: at once, or at the end of a stretch."""
 
+import ctypes
+import importlib
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from momentc.cli.signals import Terminated, install_handlers, signals_wait
+from momentc.cli import signals as signals_module
+from momentc.cli.signals import Terminated, arrived, install_handlers, signals_wait
 
 BOTH = [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)]
 
@@ -20,6 +26,7 @@ def _handlers() -> Iterator[None]:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     install_handlers()
     yield
+    arrived()
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -131,3 +138,84 @@ def test_not_lost_in_a_finalizer(number: signal.Signals, error: type[BaseExcepti
     with pytest.raises(error):
         let_go()
     assert time.monotonic() - began < 4.0
+
+
+def until_it_comes(error: type[BaseException], begin: Callable[[], None]) -> float:
+    """Return the seconds until an error is raised by what follows."""
+
+    def wait() -> None:
+        begin()
+        time.sleep(5.0)
+
+    began = time.monotonic()
+    with pytest.raises(error):
+        wait()
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize(("number", "error"), BOTH)
+def test_not_lost_where_c_code_calls_back(
+    number: signal.Signals, error: type[BaseException]
+) -> None:
+    """ctypes prints the exceptions of the functions that it calls, and goes on."""
+    code = "def callback(_a, _b): send()\n    \n"
+    module: dict[str, Any] = {"__name__": "llvmlite.binding.made_up", "send": lambda: send(number)}
+    exec(code, module)
+    callback: Any = module["callback"]
+    compare = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_int)(callback)
+    assert until_it_comes(error, lambda: compare(1, 2)) < 4.0
+
+
+@pytest.mark.parametrize(("number", "error"), BOTH)
+def test_not_while_a_module_is_imported(
+    number: signal.Signals,
+    error: type[BaseException],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Some of those are lost; and a module that is imported in part would be an odd one."""
+    (tmp_path / "made_up.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\nx = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def load() -> None:
+        assert importlib.import_module("made_up").x == 1
+
+    try:
+        assert until_it_comes(error, load) < 4.0
+    finally:
+        sys.modules.pop("made_up", None)
+
+
+def test_a_termination_that_was_lost_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lost it: a batch system sends it once, and then kills."""
+    monkeypatch.setattr(signals_module, "ARRIVAL", 0.3)
+
+    def lose() -> None:
+        with pytest.raises(Terminated):
+            send(signal.SIGTERM)
+        send(signal.SIGTERM)  # too soon: it could cut the cleaning short
+
+    assert 0.2 < until_it_comes(Terminated, lose) < 4.0
+
+
+def test_no_termination_after_it_has_arrived(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals_module, "ARRIVAL", 0.2)
+    with pytest.raises(Terminated):
+        send(signal.SIGTERM)
+    arrived()
+    time.sleep(0.5)
+
+
+def test_a_checkpoint_that_takes_long_is_not_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals_module, "ARRIVAL", 0.2)
+
+    def work() -> None:
+        with signals_wait() as look:
+            send(signal.SIGTERM)
+            try:
+                look()
+            finally:
+                time.sleep(0.5)
+
+    with pytest.raises(Terminated):
+        work()
