@@ -21,6 +21,7 @@ from momentc.files.study_outputs import (
 from momentc.files.work import Counts
 from momentc.io.convert import load_points, select_columns
 from momentc.io.location import parse_location
+from momentc.io.lock import BusyError
 from momentc.options import CompressOptions
 from momentc.panel import DEFAULT_FAMILIES, FAMILIES
 from momentc.study.drawing import check_plot
@@ -115,10 +116,17 @@ def error_scan(
     def probe() -> None:
         probe_files(output, job.plot, force=job.force, inputs=inputs)
 
+    standing = None
     if job.task is None:
         probe()
     else:
-        when_free(probe)
+        try:
+            when_free(probe)
+        except BusyError:
+            raise
+        except OutputError as error:
+            # Others may have finished the table: that is an obstacle only if cells are left to do.
+            standing = error
     plan = _plan(job, data)
     rank = None if data is None else data.frame.rank
     head = {
@@ -130,6 +138,8 @@ def error_scan(
         records = {_key(piece): piece for piece in pieces}
         mine = plan.cells if job.task is None else cut_for_task(plan.cells, job.task)
         todo = [cell for cell in mine if cell.key not in records]
+        if standing is not None and any(cell.key not in records for cell in plan.cells):
+            raise standing
         if todo and prepare is not None:
             prepare()
         found = run_cells(

@@ -305,6 +305,23 @@ def test_a_table_that_another_task_has_written_is_as_good(
     assert (tmp_path / "s.csv").read_text() == "something else"
 
 
+def test_a_task_that_comes_after_the_table_is_written(
+    invoke: Invoke, data: Path, tmp_path: Path
+) -> None:
+    """One that is requeued, or has no cells: the work is done, and that is no error."""
+    scan = (*SCAN, "--k", "1:2", "--target", "30", "-o", "s.csv", "--method", "momentc")
+    for task in ("1/3", "2/3", "3/3", "1/3"):
+        outcome = invoke(*scan, "--task", task)
+        assert outcome.code == 0, f"{task}: {outcome.stderr}"
+    assert len(table(tmp_path / "s.csv")) == 2
+    # Another job beside the table of this one, or one that is not finished, is an error as before.
+    more = (*SCAN, "--k", "1:3", "--target", "30", "-o", "s.csv", "--method", "momentc")
+    assert invoke(*more, "--task", "1/3").code == 6
+    (tmp_path / "s.csv").write_text("something else")
+    assert invoke(*scan, "--task", "1/3").code == 6
+    assert (tmp_path / "s.csv").read_text() == "something else"
+
+
 def test_a_task_waits_for_another_one_that_looks_at_the_same_file(
     invoke: Invoke, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
