@@ -120,6 +120,8 @@ def certify(
     error, relative_error : tuple of float
         By order, as in :class:`Compression`.
     """
+    if compression.n_points == 0 and len(points) == 0:
+        return compression.error, compression.relative_error  # nothing has come, nothing is missed
     coordinates, moments = compression.coordinates, compression.moments
     written = accumulate_moments(
         coordinates.apply(points), weights, moments.plan.order, moments.basis

@@ -184,7 +184,7 @@ def compress_stream(
         The result does not depend on it.
     part : bool
         Whether more rows of the same input are elsewhere: the errors are then in the frame that all
-        parts share.
+        parts share, and there may be no row here.
 
     Returns
     -------
@@ -200,6 +200,8 @@ def compress_stream(
     setting = stream.setting
     extent, moments = stream.extent, stream.moments
     if extent is None or moments is None:
+        if part:
+            return _nothing(stream, options)
         raise InputError("there are no rows: an array with at least one row is needed")
     coordinates = setting.frame
     require_finite(moments)
@@ -261,6 +263,36 @@ def compress_stream(
             *_few_left(len(rows), extent.n_rows, options.target),
         ),
         stages=tuple(watch.seconds.items()),
+    )
+
+
+def _nothing(stream: CellStream, options: CompressOptions) -> Compression:
+    """Return what there is to hand over of a part in which no row counts."""
+    setting = stream.setting
+    frame = setting.frame
+    local, weights, index, raw = stream.points()
+    moments = accumulate_moments(local, weights, setting.compared, "legendre")
+    exact = (0.0,) * (setting.compared + 1)
+    return Compression(
+        support=WeightedSet(raw, weights, index),
+        k=options.k,
+        kept_order=setting.order,
+        matched_order=setting.compared,
+        target=options.target,
+        seed=options.seed,
+        n_points=0,
+        n_distinct=None,
+        n_columns=len(frame.center),
+        rank=frame.rank,
+        n_moments=n_moments(frame.rank, options.k),
+        error=exact,
+        relative_error=exact,
+        tolerance=options.tolerance,
+        frame=frame,
+        coordinates=frame,
+        moments=moments,
+        notes=("no row of this part counts, so it has none; merge takes it like the others",),
+        stages=(),
     )
 
 

@@ -147,7 +147,13 @@ def compare_moments(
         total = part if total is None else combine_moments(total, part)
         done += len(block)
         _tell(progress, "moments", done, n_rows)
-    assert total is not None
+    if total is None or done == 0:
+        if len(points):
+            raise InputError("no row of the original counts, and the compressed set has some")
+        nothing = (0.0,) * (order + 1)
+        return MomentComparison(
+            k, frame.rank, n_moments(frame.rank, k), nothing, nothing, (0, 0), (0.0, 0.0), tolerance
+        )
     other = accumulate_moments(frame.apply(points), weights, order, "monomial")
     error = error_by_order(total, other)
     # What the points have in columns that dropped out may be anything.

@@ -25,7 +25,7 @@ def describe_file(choice: InputChoice) -> JobReport:
     """
     from momentc.io.source import ResultSource
 
-    with open_input(choice) as source:
+    with open_input(choice, may_be_empty=True) as source:
         if not isinstance(source, ResultSource):
             content: dict[str, Any] = {
                 "kind": "array",

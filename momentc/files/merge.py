@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.engine.threads import thread_map
-from momentc.errors import PartsError, UsageError, VerificationError
+from momentc.errors import InputError, PartsError, UsageError, VerificationError
 from momentc.files.delivery import deliver, describe, probe
 from momentc.files.jobs import JobReport, MergeJob
 from momentc.files.measure import Stopwatch
@@ -116,7 +116,10 @@ def _merge(
     columns = np.array(head["columns"], dtype=np.int64)
     frame = frame_of(head["frame"])
     n_raw = int(np.prod(head["shape"][1:], dtype=np.int64)) * np.dtype(head["dtype"]).itemsize
-    n_points = sum(int(part.metadata["n_kept"]) for part in parts)
+    full = [part for part in parts if not part.is_empty]
+    if not full:
+        raise InputError("no row of these parts counts: merge them with the others of the job")
+    n_points = sum(int(part.metadata["n_kept"]) for part in full)
     check_request(k, job.target, n_points, frame.rank)
     sizes = plan_stream_within(
         f"{len(parts)} parts",
@@ -129,7 +132,7 @@ def _merge(
         n_rows=n_points,
     )
     stride = max(1, n_points // sizes.sample_rows)
-    sample = np.concatenate([_points(_read_points(part), columns)[::stride] for part in parts])
+    sample = np.concatenate([_points(_read_points(part), columns)[::stride] for part in full])
     setting = Setting.around(
         frame, sample, sizes.n_cells, job.seed,
         order=int(head["kept_order"]), compared=int(head["compared_order"]),
@@ -138,8 +141,8 @@ def _merge(
     watch.lap("looking at a sample")
     stream = CellStream(setting, sizes, n_raw)
     with thread_map(job.threads) as map_function:
-        for number, part in enumerate(parts):
-            say("merging", number, len(parts))
+        for number, part in enumerate(full):
+            say("merging", number, len(full))
             kept = _read_points(part)
             points = _points(kept, columns)
             own_moments, own_extent = carried(part)
@@ -149,7 +152,7 @@ def _merge(
                 points, scaled_weights(kept.weights, setting.exponent), kept.index, raw,
                 own_moments, own_extent, map_function,
             )  # fmt: skip
-        say("merging", len(parts), len(parts))
+        say("merging", len(full), len(full))
         if len(stream) > sizes.left:
             stream.reduce(map_function)
         watch.lap("merging")

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["open_input", "open_result"]
 
 
-def open_input(choice: InputChoice, hold_at_most: int | None = None) -> "Source":
+def open_input(
+    choice: InputChoice, hold_at_most: int | None = None, *, may_be_empty: bool = False
+) -> "Source":
     """Open what `choice` names.
 
     Parameters
@@ -21,6 +23,8 @@ def open_input(choice: InputChoice, hold_at_most: int | None = None) -> "Source"
     choice : InputChoice
     hold_at_most : int, optional
         Bytes of a pipe that may be held in memory; more pass by once.
+    may_be_empty : bool
+        Whether a part of a job in which no row counts will do.
 
     Raises
     ------
@@ -33,7 +37,7 @@ def open_input(choice: InputChoice, hold_at_most: int | None = None) -> "Source"
 
     if choice.location == STDOUT and sys.stdin.isatty():
         raise UsageError("the input is -, but the standard input is a terminal; pipe a file in")
-    return open_sources(
+    source = open_sources(
         (choice.location, *choice.more),
         dataset=choice.dataset,
         usual_dataset=choice.usual_dataset,
@@ -42,6 +46,13 @@ def open_input(choice: InputChoice, hold_at_most: int | None = None) -> "Source"
         stdin=sys.stdin.buffer,
         hold_at_most=hold_at_most,
     )
+    if source.n_rows == 0 and not may_be_empty:
+        source.close()
+        raise InputError(
+            f"{source.name} is a part of a job in which no row counts: it has none; merge it with "
+            "the others"
+        )
+    return source
 
 
 def open_result(location: str, expected: str) -> "ResultSource":

@@ -65,6 +65,11 @@ class Part:
         return [(int(start), int(stop)) for start, stop in self.head["rows"]]
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no row of it counts."""
+        return int(self.metadata["n_kept"]) == 0 and "moments" not in self.extra
+
+    @property
     def name(self) -> str:
         """For messages."""
         return printable(self.location)

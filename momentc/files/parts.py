@@ -127,12 +127,16 @@ def _dataset_of(job: CompressJob, place: str) -> str:
 def part_arrays(
     stream: "CellStream", source: Source, rows: tuple[int, int]
 ) -> dict[str, NDArray[Any]]:
-    """Return the moments and the extent of all rows of a part, and the digests of its leaves."""
+    """Return the moments and the extent of all rows of a part, and the digests of its leaves.
+
+    Without moments and extent where no row counts.
+    """
     size = leaf_rows(source.n_rows)
     own = {
         leaf: value for leaf, value in source.digests.items() if rows[0] <= leaf * size < rows[1]
     }
-    return {**stream.sums(), **digests_as_arrays(own)}
+    sums = {} if stream.extent is None else stream.sums()
+    return {**sums, **digests_as_arrays(own)}
 
 
 def digests_as_arrays(digests: Mapping[int, bytes]) -> dict[str, NDArray[Any]]:

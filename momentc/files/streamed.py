@@ -262,12 +262,11 @@ def _take_in(
             job, source, plan, opened, checkpoints, say, check, map_function
         )
     watch.lap("streaming")
-    if stream.extent is None:
+    if stream.extent is None and job.shard is None:
         raise InputError(
             f"{source.name}: none of the rows {start} .. {stop - 1} is left: "
             f"{counts.n_dropped_nan} hold a value that is not finite, {counts.n_zero_weight} "
             "have the weight 0"
-            + ("" if job.shard is None else "; make fewer parts, so that each has rows")
         )
     if len(stream) > opened.sizes.left:
         say("reducing the cells", 0, 0)

@@ -66,7 +66,7 @@ class SourceBase(ABC):
         warnings: tuple[str, ...] = (),
     ) -> None:
         require_real(name, dtype)
-        self.n_rows, self.n_columns = require_shape(name, shape)
+        self.n_rows, self.n_columns = self._require_shape(name, shape)
         self.shape: tuple[int, ...] = shape or ()
         self.name = name
         self.path = path
@@ -84,6 +84,11 @@ class SourceBase(ABC):
         # Whether what passes by is hashed, or nothing before somebody asks for it.
         self._hashes = True
         self._closers: list[Callable[[], None]] = []
+
+    @staticmethod
+    def _require_shape(name: str, shape: tuple[int, ...] | None) -> tuple[int, int]:
+        """Return the numbers of rows and columns, at least one of each."""
+        return require_shape(name, shape)
 
     @abstractmethod
     def _read(self, start: int, stop: int) -> NDArray[Any]:

@@ -30,7 +30,7 @@ from momentc.errors import InputError, VerificationError
 from momentc.io.hdf5 import find_dataset, open_hdf5
 from momentc.io.hdf5_links import load_h5py
 from momentc.io.location import SNIFF_BYTES, FileFormat, sniff
-from momentc.io.npy import array_from_bytes, printable_reason
+from momentc.io.npy import printable_reason
 from momentc.io.npz import zip_errors
 from momentc.io.result_arrays import (
     array_from_member,
@@ -331,11 +331,9 @@ def _decode_npz(data: bytes, name: str) -> tuple[dict[str, NDArray[Any]], bytes 
         with _damage_noticed(name), zip_errors(name):
             text = archive.read(MEMBER)
             arrays = {
-                key: array_from_bytes(f"{name}:{key}", archive.read(f"{key}.npy"))[0].copy()
-                for key in ARRAYS
+                key: array_from_member(f"{name}:{key}", archive.read(f"{key}.npy"))
+                for key in (*ARRAYS, *_extra_names(text))
             }
-            for key in _extra_names(text):
-                arrays[key] = array_from_member(f"{name}:{key}", archive.read(f"{key}.npy"))
     return arrays, text
 
 

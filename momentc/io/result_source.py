@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from momentc.io.base import ArraySource, SourceBase
 from momentc.io.location import Location
+from momentc.io.numeric import require_shape
 from momentc.io.result_bytes import decode_with_extra
 from momentc.weighted import WeightedSet
 
@@ -20,7 +21,7 @@ class ResultSource(ArraySource):
     location : Location
         Where the file came from; a file, or the standard input.
     data : bytes
-        The file: it is small.
+        The file: it is small. Of a part in which no row counts it has none.
 
     Attributes
     ----------
@@ -43,11 +44,17 @@ class ResultSource(ArraySource):
         self.result, self.metadata, self.extra = decode_with_extra(data, location.name)
         super().__init__(
             self.result.points,
-            self.result.weights,
+            self.result.weights if len(self.result) else None,
             location.name,
             path=location.path,
             dataset=location.dataset,
         )
+
+    @staticmethod
+    def _require_shape(name: str, shape: tuple[int, ...] | None) -> tuple[int, int]:
+        if shape is not None and len(shape) == 2 and shape[0] == 0 < shape[1]:
+            return 0, shape[1]
+        return require_shape(name, shape)
 
     def attach_weights(self, source: SourceBase) -> None:
         """Refuse other weights than the rows have; see :class:`SourceBase`."""

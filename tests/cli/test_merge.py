@@ -356,11 +356,52 @@ def test_a_shard_without_a_row_that_counts(
     np.save(tmp_path / "mass.npy", mass)
     np.save(tmp_path / "x.npy", rows)
     weighted = ("-w", "mass.npy")
-    outcome = invoke("compress", "x.npy", *ASKED, "--shard", "1/3", *weighted, "-o", "parts/")
-    assert outcome.code == 3
-    assert "9984 have the weight 0; make fewer parts" in outcome.stderr
     merged(invoke, *sharded(2, *weighted), "-o", "all.npz")
     require(tmp_path / "all.npz", rows, K, TARGET, weights=mass)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "h5"])
+@pytest.mark.parametrize("how", ["weight 0", "NaN"])
+def test_a_part_in_which_no_row_counts(
+    invoke: Invoke, tmp_path: Path, rows: Array, suffix: str, how: str
+) -> None:
+    """A masked region, or one that was never measured: the job is whole all the same."""
+    mass, values = np.ones(N_ROWS), rows.copy()
+    options: tuple[str, ...] = ("-w", "mass.npy")
+    if how == "NaN":
+        values[:12_000, 1] = np.nan
+        options = ("--nan", "drop")
+    else:
+        mass[:12_000] = 0.0
+    np.save(tmp_path / "mass.npy", mass)
+    np.save(tmp_path / "x.npy", values)
+    parts = []
+    for number in (1, 2, 3):
+        parts.append(f"part{number}.{suffix}")
+        outcome = invoke(
+            "compress", "x.npy", *ASKED, *options, "--shard", f"{number}/3", "-o", parts[-1]
+        )
+        assert outcome.code == 0, outcome.stderr
+        assert ("no row of this part counts" in outcome.stderr) == (number == 1)
+        assert invoke("verify-moments", "x.npy", parts[-1], *options).code == 0
+        assert invoke("info", parts[-1]).code == 0
+    merged(invoke, *parts, "-o", "all.npz")
+    counts = mass.copy()
+    counts[:12_000] = 0.0
+    require(tmp_path / "all.npz", rows, K, TARGET, weights=counts)
+    about = json.loads(invoke("info", "all.npz", "--json").stdout)
+    assert about["n_zero_weight"] + about["n_dropped_nan"] == 12_000
+    assert about["part"] is None
+    assert about["missing_rows"] == []
+    # Step by step it is the same, and alone such a part is nothing.
+    merged(invoke, parts[2], parts[0], "--allow-missing", "-o", "some.npz")
+    merged(invoke, "some.npz", parts[1], "-o", "again.npz")
+    assert "no row of these parts counts" in merged(
+        invoke, parts[0], "--allow-missing", "-o", "none.npz", code=3
+    )
+    refused = invoke("compress", parts[0], "-k", "1", "-n", "10")
+    assert refused.code == 3
+    assert "in which no row counts" in refused.stderr
 
 
 def test_a_target_far_above_the_rows_takes_no_memory(
