@@ -1,5 +1,6 @@
 """What the tests of files share: an empty folder to stand in, and small arrays."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in an empty folder, so that messages hold short names."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_heard(caplog: pytest.LogCaptureFixture) -> None:
+    """Also where a command of an earlier test was told to be quiet."""
+    caplog.set_level(logging.WARNING, logger="momentc")
 
 
 @pytest.fixture
