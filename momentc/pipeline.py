@@ -32,7 +32,7 @@ from momentc.moments.accumulate import Moments, accumulate_moments, require_fini
 from momentc.moments.change_frame import change_frame
 from momentc.moments.discrepancy import error_by_order, relative_error_by_order
 from momentc.moments.features import legendre_features
-from momentc.moments.frame import Frame, widened
+from momentc.moments.frame import Extent, Frame, widened
 from momentc.moments.frame_fit import fit_frame
 from momentc.moments.multi_index import n_moments, product_plan
 from momentc.moments.request import check_request, compared_order
@@ -204,7 +204,10 @@ def compress_stream(
             return _nothing(stream, options)
         raise InputError("there are no rows: an array with at least one row is needed")
     coordinates = setting.frame
-    require_finite(moments)
+    try:
+        require_finite(moments)
+    except InputError as overflow:
+        raise InputError(f"{overflow}. {_farthest(extent, coordinates)}") from overflow
     if part:
         frame = widened(coordinates, extent)
     else:
@@ -264,6 +267,14 @@ def compress_stream(
         ),
         stages=tuple(watch.seconds.items()),
     )
+
+
+def _farthest(extent: Extent, sampled: Frame) -> str:
+    """Name the value that lies farthest from the sample: by it the row is found."""
+    below, above = sampled.center - extent.low, extent.high - sampled.center
+    column = int(np.argmax(np.maximum(below, above) / sampled.scale))
+    value = extent.low[column] if below[column] > above[column] else extent.high[column]
+    return f"Column {column} reaches {value:g}"
 
 
 def _nothing(stream: CellStream, options: CompressOptions) -> Compression:
