@@ -154,8 +154,11 @@ def fold(model: nn.Module) -> nn.Module:
     """
     plain = copy.deepcopy(model)
     # A module may have two names.
+    folded: dict[int, nn.Linear] = {}
     for name, module in list(plain.named_modules(remove_duplicate=False)):
-        if isinstance(module, WeightedLinear):
+        if id(module) in folded:
+            _replace(plain, name, folded[id(module)])
+        elif isinstance(module, WeightedLinear):
             linear = nn.Linear(
                 module.in_features,
                 module.out_features,
@@ -169,6 +172,7 @@ def fold(model: nn.Module) -> nn.Module:
             linear.train(module.training)
             if not name:
                 return linear
+            folded[id(module)] = linear
             _replace(plain, name, linear)
     return plain
 
@@ -191,6 +195,11 @@ def _narrow(
     if mode == "folded":
         reader.weight = _folded(reader.weight, c)
         return
+    if isinstance(model.get_submodule(layer.rpartition(".")[0]), nn.TransformerEncoderLayer):
+        raise UsageError(
+            "a TransformerEncoderLayer computes with the weights of its layers directly, without "
+            "their forward, where no gradients are wanted; use mode='folded'"
+        )
     for name, linear in ((layer, hidden), (outgoing, reader)):
         _replace(model, name, _as_weighted(linear))
     weighted_hidden, weighted_reader = model.get_submodule(layer), model.get_submodule(outgoing)

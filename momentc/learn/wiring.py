@@ -14,9 +14,13 @@ what stands in between.
 
 import copy
 import inspect
+import random
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import fx, nn
 
@@ -42,6 +46,12 @@ ELEMENTWISE_NAMES = frozenset((
     "selu", "sigmoid", "silu", "sin", "sinh", "softplus", "softshrink", "softsign", "square",
     "sub", "tanh", "tanhshrink", "to", "truediv",
 ))  # fmt: skip
+
+
+# A number that stands nowhere else, in place of the number of neurons.
+UNUSUAL_WIDTH = 1_000_003
+
+NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +98,8 @@ def find_wiring(model: nn.Module, layer: str, outgoing: str | None) -> Wiring:
     name = found or outgoing
     if name is None:
         raise UsageError(
-            f"the forward of this {type(model).__name__} cannot be traced, so the layer that reads "
-            f"{layer!r} is not known for certain; name it with outgoing="
+            f"the forward of this {type(model).__name__} cannot be traced, or does not call "
+            f"{layer!r}, so the layer that reads it is not known for certain; name it with outgoing="
         )
     reader = linear_of(model, name)
     if name == layer or reader.in_features != hidden.out_features:
@@ -153,20 +163,13 @@ def _refuse_ties(model: nn.Module, layer: str) -> None:
 
 def _trace_inwards(model: nn.Module, layer: str, outgoing: str | None) -> str | None:
     """Return the name of the reader; None if no forward that can be traced tells it for certain."""
-    # The trace runs the user's forward, which may leave things in the model: so in a copy, which
-    # shares the numbers.
-    shared: dict[int, Any] = {id(t): t for t in (*model.parameters(), *model.buffers())}
-    try:
-        copied = copy.deepcopy(model, shared)
-    except Exception as error:  # what the user's attributes have against it
-        raise UsageError(f"the model cannot be copied: {error}") from error
     for outer in _holders(layer):
         prefix = f"{outer}." if outer else ""
-        root = copied.get_submodule(outer)
-        inner, reader = layer.removeprefix(prefix), (outgoing or "").removeprefix(prefix)
-        graph = _trace(root, inner, reader)
-        if graph is None:
-            continue
+        inner, named = layer.removeprefix(prefix), (outgoing or "").removeprefix(prefix)
+        graph = _trace_copy(model, outer, (inner, named))
+        if graph is None or not _calls(graph, inner):
+            continue  # not told by this one
+        root = model.get_submodule(outer)
         found = _follow(graph, root, prefix, inner)
         if found is None:
             if outer:
@@ -175,9 +178,18 @@ def _trace_inwards(model: nn.Module, layer: str, outgoing: str | None) -> str | 
                 f"the outputs of {layer!r} are outputs of the model; its neurons are not summed up "
                 "by a next Linear layer"
             )
-        _refuse_direct_use(graph, root, prefix, (inner, found), reader)
         if outer and type(root).forward is nn.Sequential.forward:
-            return None  # who holds it may call its modules one by one
+            continue  # who holds it may call its modules one by one
+        _refuse_direct_use(graph, prefix, (inner, found))
+        # A forward that does other things each time says nothing about the number of neurons.
+        again = _trace_copy(model, outer, (inner, named))
+        other = _trace_copy(model, outer, (inner, named), {inner: "out", found: "in"})
+        if _steps(again) == _steps(graph) != _steps(other):
+            raise UsageError(
+                f"forward depends on the number of neurons (out_features of {layer!r} or "
+                f"in_features of {prefix + found!r}); with fewer of them it would compute "
+                "something else. Keep that number as an attribute of its own"
+            )
         return prefix + found
     return None
 
@@ -188,15 +200,12 @@ def _holders(layer: str) -> list[str]:
     return [".".join(parts[:depth]) for depth in range(len(parts))]
 
 
-def _refuse_direct_use(
-    graph: fx.Graph, root: nn.Module, prefix: str, layers: tuple[str, str], outgoing: str
-) -> None:
-    """Refuse a forward that uses the two layers in other ways than to call them.
+def _refuse_direct_use(graph: fx.Graph, prefix: str, layers: tuple[str, str]) -> None:
+    """Refuse a forward that reads the parameters of the two layers besides.
 
     Raises
     ------
     UsageError
-        It reads their parameters, or how many neurons there are.
     """
     for node in graph.nodes:
         name, _, _ = str(node.target).rpartition(".")
@@ -205,26 +214,60 @@ def _refuse_direct_use(
                 f"forward uses {prefix + str(node.target)!r} besides; with fewer neurons it would "
                 "compute something else"
             )
-    hidden, reader = (root.get_submodule(name) for name in layers)
-    assert isinstance(hidden, nn.Linear)
-    assert isinstance(reader, nn.Linear)
-    width = hidden.out_features
-    try:
-        # A number that stands nowhere else.
-        hidden.out_features = reader.in_features = 1_000_003
-        again = _trace(root, layers[0], outgoing)
-    finally:
-        hidden.out_features = reader.in_features = width
-    if again is None or _steps(again) != _steps(graph):
-        raise UsageError(
-            f"forward depends on the number of neurons (out_features of {prefix + layers[0]!r} or "
-            f"in_features of {prefix + layers[1]!r}); with fewer of them it would compute "
-            "something else. Keep that number as an attribute of its own"
+
+
+def _calls(graph: fx.Graph, target: str) -> list[fx.Node]:
+    return [node for node in graph.nodes if node.op == "call_module" and node.target == target]
+
+
+def _steps(graph: fx.Graph | None) -> list[tuple[str, ...]] | None:
+    """Return what a forward does, in words; tensors that it makes have numbers of no meaning."""
+    if graph is None:
+        return None
+    return [
+        tuple(
+            re.sub(r"_tensor_constant\d+", "_tensor_constant", str(part))
+            for part in (node.op, node.target, node.args, node.kwargs)
         )
+        for node in graph.nodes
+    ]
 
 
-def _steps(graph: fx.Graph) -> list[tuple[str, ...]]:
-    return [tuple(map(str, (node.op, node.target, node.args, node.kwargs))) for node in graph.nodes]
+def _trace_copy(
+    model: nn.Module, outer: str, names: tuple[str, str], widened: Mapping[str, str] = NOTHING
+) -> fx.Graph | None:
+    """Trace the forward of a part of a copy of the model, always with the same random numbers.
+
+    The trace runs the user's code, which may leave things in the model and change its buffers. Only
+    the parameters are shared.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    outer : str
+        The part.
+    names : (str, str)
+        Layers in it that are steps of their own; the second may be empty.
+    widened : mapping of str to str
+        Layers that say of their 'in' or 'out' features another number than they have.
+    """
+    shared: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
+    try:
+        root = copy.deepcopy(model, shared).get_submodule(outer)
+    except Exception as error:  # what the user's attributes have against it
+        raise UsageError(f"the model cannot be copied: {error}") from error
+    for name, side in widened.items():
+        setattr(root.get_submodule(name), f"{side}_features", UNUSUAL_WIDTH)
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            random.seed(0)
+            np.random.seed(0)
+            return _trace(root, *names)
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 class _PathTracer(fx.Tracer):
@@ -267,15 +310,11 @@ def _follow(graph: fx.Graph, root: nn.Module, prefix: str, layer: str) -> str | 
         Its name within `root`; None if they leave `root`.
     """
     shown = prefix + layer
-    calls = [node for node in graph.nodes if node.op == "call_module" and node.target == layer]
-    if len(calls) != 1:
-        raise UsageError(
-            f"{shown!r} is called {len(calls)} times by forward, expected once: its neurons are "
-            "not summed up by one next layer"
-        )
     width = linear_of(root, layer).out_features
-    neurons = {calls[0]}
+    # Of every call, if there are several: each is such a sum, or their sum is.
+    neurons = set(_calls(graph, layer))
     found: str | None = None
+    n_read = 0
     for node in graph.nodes:
         from_neurons = [value for value in node.all_input_nodes if value in neurons]
         if not from_neurons or node in neurons:
@@ -290,14 +329,13 @@ def _follow(graph: fx.Graph, root: nn.Module, prefix: str, layer: str) -> str | 
             module = root.get_submodule(target)
             _refuse_hooks(module, prefix + target)
             if isinstance(module, nn.Linear):
-                if found is not None:
+                if found not in {None, target}:
                     raise UsageError(
                         f"the outputs of {shown!r} are read by {prefix + found!r} and by "
                         f"{prefix + target!r}; expected one next Linear layer"
                     )
-                if sum(other.target == target for other in graph.nodes) != 1:
-                    raise UsageError(f"{prefix + target!r} is called more than once by forward")
                 found = target
+                n_read += 1
                 continue
             if _is_elementwise(module, width):
                 neurons.add(node)
@@ -316,6 +354,10 @@ def _follow(graph: fx.Graph, root: nn.Module, prefix: str, layer: str) -> str | 
         )
     if found is None:
         raise UsageError(f"nothing in forward reads the outputs of {shown!r}")
+    if n_read != len(_calls(graph, found)):
+        raise UsageError(
+            f"{prefix + found!r} reads other numbers as well, beside those of {shown!r}"
+        )
     return found
 
 

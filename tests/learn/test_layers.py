@@ -318,6 +318,20 @@ def test_fold_of_a_layer_with_two_names() -> None:
     both = nn.ModuleDict({"a": small[2], "b": small[2]})
     folded = fold(both)
     assert not any(isinstance(part, WeightedLinear) for part in folded.modules())
+    assert folded.get_submodule("a") is folded.get_submodule("b")
+
+
+def test_a_layer_whose_forward_is_passed_over() -> None:
+    """The fast path of torch reads its weights: dynamic weights c would be left out."""
+    layer = nn.TransformerEncoderLayer(2, 1, dim_feedforward=400, batch_first=True).eval()
+    options: dict[str, Any] = {"k": 1, "target": 60, "outgoing": "linear2"}
+    with pytest.raises(UsageError, match="use mode='folded'"):
+        compress_layer(layer, "linear1", mode="dynamic", **options)
+    small = compress_layer(layer, "linear1", **options).module
+    x = torch.ones(1, 3, 2)
+    with torch.no_grad():
+        fast = small(x)
+    assert apart(fast, small(x)) < 1e-5
 
 
 @pytest.mark.parametrize("model", [{"0.weight": torch.ones(3, 2)}, None])

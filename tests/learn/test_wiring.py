@@ -1,5 +1,7 @@
 """Finding the next Linear layer, and refusing what is no sum over neurons."""
 
+import itertools
+import random
 from typing import Any
 
 import pytest
@@ -133,12 +135,12 @@ class Flips(nn.Module):
         (lambda s, x: s.out(functional.softmax(s.hidden(x), -1)), "'softmax'"),
         (lambda s, x: s.out(s.hidden(x).cumsum(-1)), "'cumsum'"),
         (lambda s, x: s.out(s.flips(s.hidden(x))), r"'flips' \(Flips\)"),
-        (lambda s, x: s.out(s.hidden(x)) + s.other(s.hidden(x)), "called 2 times"),
+        (lambda s, x: s.out(s.hidden(x)) + s.other(s.hidden(x)), "by 'out' and by 'other'"),
         (lambda s, x: s.both(s.hidden(x)), "by 'out' and by 'other'"),
-        (lambda s, x: s.out(s.hidden(x)) + s.out(s.gate(x)), "more than once"),
+        (lambda s, x: s.out(s.hidden(x)) + s.out(s.gate(x)), "reads other numbers as well"),
         (lambda s, x: s.with_hidden(s.hidden(x)), "returned too"),
         (lambda s, x: s.hidden(x), "outputs of the model"),
-        (lambda s, x: functional.linear(x, s.hidden.weight), "called 0 times"),
+        (lambda s, x: functional.linear(x, s.hidden.weight), "or does not call 'hidden'"),
     ],
 )
 def test_what_is_no_sum_over_neurons(forward: Any, message: str) -> None:
@@ -184,19 +186,14 @@ class Body(nn.Module):
             lambda s, x: s.body[2](s.body[1](s.body[0](x)) * s.gate(x)),
             "with another tensor",
         ),
-        (
-            "body.0",
-            lambda s, x: (h := s.body[1](s.body[0](x))) is None or s.body[2](h) + s.body[2](h**2),
-            "more than once",
-        ),
-        ("body.0", lambda s, x: s.body(x) + s.body[0](x).amax(), "called 2 times"),
+        ("body.0", lambda s, x: s.body(x) + s.body[0](x).amax(), "'amax'"),
         ("body.0", lambda s, x: s.body(x) + s.body[0].weight.norm(), r"uses 'body.0.weight'"),
         ("body.0", lambda s, x: s.body(x) + s.body[2].weight.norm(), r"uses 'body.2.weight'"),
         ("body.0", lambda s, x: s.body(x) / s.body[0].out_features, "number of neurons"),
         ("body.0", lambda s, x: s.body(x) * s.body[2].in_features ** -0.5, "number of neurons"),
         ("body.0", lambda s, x: s.body(x) / len(s.body[0].weight), "for certain"),
         ("body.0", lambda s, x: s.body(x) / s.body[0].weight.shape[0], "uses 'body.0.weight'"),
-        ("inner.hidden", lambda s, x: s.inner(x) + s.inner.hidden(x).sum(), "called 2 times"),
+        ("inner.hidden", lambda s, x: s.inner(x) + s.inner.hidden(x).sum(), "'sum'"),
         ("inner.hidden", lambda s, x: s.inner.out(s.inner.hidden(x).softmax(-1)), "'softmax'"),
     ],
 )
@@ -210,6 +207,69 @@ def test_whoever_holds_the_layers_may_call_them_one_by_one(
     assert wired(Body(), layer)[1]
     with pytest.raises(UsageError, match=message):
         wired(Outer(), layer)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda s, x, y: s.inner(x) - s.inner(y),  # two towers of one
+        lambda s, x, y: s.inner.out(torch.relu(s.inner.hidden(x)) * s.inner.hidden(y)),
+        lambda s, x, y: (h := s.inner.hidden(x)) is None or s.inner.out(h) + s.inner.out(h.tanh()),
+        lambda s, x, y: s.inner(s.inner(s.inner(x) @ s.back) @ s.back),  # a loop
+        lambda s, x, y: s.inner(x * torch.tensor(0.5) + torch.arange(3)),
+        lambda s, x, y: s.inner(x) if random.random() < 0.5 else s.inner(2 * x),
+        lambda s, x, y: s.inner(x) * next(s.numbers),
+    ],
+)
+def test_forwards_that_are_sums_over_neurons_all_the_same(forward: Any) -> None:
+    class Other(Body):
+        def __init__(self) -> None:
+            super().__init__()
+            self.back = nn.Parameter(torch.ones(2, 3))
+            self.numbers = itertools.cycle([1.0, 2.0, 3.0])
+
+        def forward(self, x: Tensor, y: Tensor) -> Any:
+            return forward(self, x, y)
+
+    assert wired(Other(), "inner.hidden") == ("inner.out", True)
+
+
+def test_layers_that_are_not_called_by_default() -> None:
+    class Auxiliary(Body):
+        def forward(self, x: Tensor, with_inner: bool = False) -> Any:
+            return self.body(x) + (self.inner(x) if with_inner else 0.0)
+
+    assert wired(Auxiliary(), "inner.hidden") == ("inner.out", True)
+
+
+def test_buffers_are_as_they_were() -> None:
+    class Counts(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("step", torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Any:
+            self.step += 1
+            return self.out(torch.relu(self.hidden(x)))
+
+    net = Counts()
+    state = random.getstate(), torch.get_rng_state()
+    assert wired(net, "hidden") == ("out", True)
+    assert float(net.step) == 0.0
+    assert random.getstate() == state[0]
+    assert torch.equal(torch.get_rng_state(), state[1])
+
+
+def test_a_sequence_of_blocks_in_a_model_that_cannot_be_traced() -> None:
+    class Blocks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.Sequential(Net(), nn.Linear(2, 3), Net())
+
+        def forward(self, x: Tensor) -> Any:
+            return self.blocks(x) if float(x.sum()) > 0 else x
+
+    assert wired(Blocks(), "blocks.2.hidden") == ("blocks.2.out", True)
 
 
 def test_a_sequence_in_a_model_that_cannot_be_traced() -> None:
