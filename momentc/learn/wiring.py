@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import fx, nn
 
@@ -99,7 +98,8 @@ def find_wiring(model: nn.Module, layer: str, outgoing: str | None) -> Wiring:
     if name is None:
         raise UsageError(
             f"the forward of this {type(model).__name__} cannot be traced, or does not call "
-            f"{layer!r}, so the layer that reads it is not known for certain; name it with outgoing="
+            f"{layer!r}, so the layer that reads it is not known for certain; name it with "
+            "outgoing="
         )
     reader = linear_of(model, name)
     if name == layer or reader.in_features != hidden.out_features:
@@ -258,16 +258,14 @@ def _trace_copy(
         raise UsageError(f"the model cannot be copied: {error}") from error
     for name, side in widened.items():
         setattr(root.get_submodule(name), f"{side}_features", UNUSUAL_WIDTH)
-    states = random.getstate(), np.random.get_state()
+    state = random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             random.seed(0)
-            np.random.seed(0)
             return _trace(root, *names)
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
+        random.setstate(state)
 
 
 class _PathTracer(fx.Tracer):

@@ -244,6 +244,8 @@ def test_layers_that_are_not_called_by_default() -> None:
 
 def test_buffers_are_as_they_were() -> None:
     class Counts(Net):
+        step: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.register_buffer("step", torch.zeros(()))
