@@ -41,6 +41,7 @@ BUDGET: Final = 256 * 2**20
 # each leaves only so many points. But no more bytes than this wait for distinct ones.
 FIRST_ROWS: Final = 4096
 MOST_WAITING: Final = 64 * 2**20
+BATCH_BYTES: Final = 600
 
 # Powers of two that the polynomials of a row may reach: what is left to 1024 is for sums and
 # weights.
@@ -73,6 +74,12 @@ class Batch:
     def __len__(self) -> int:
         """Return the number of rows that count."""
         return len(self.rows)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that it takes, about; the least of a batch of a row are Python's."""
+        arrays = (self.rows, self.points, self.weights, self.index)
+        return BATCH_BYTES + sum(array.nbytes for array in arrays)
 
 
 def _joined(batches: Sequence[Batch]) -> Batch:
@@ -110,6 +117,9 @@ class Batches:
         self.n_columns = n_columns
         self.dtype = dtype
         self._waiting: list[Batch] = []
+        # Their rows and bytes, and from how many rows on it is looked again how many differ.
+        self._n_waiting = 0
+        self._bytes_waiting = 0
         self._look_again_at = 0
         self._accumulation: Accumulation | None = None
 
@@ -132,23 +142,26 @@ class Batches:
             self._accumulation.add(batch)
             return
         self._waiting.append(batch)
+        self._n_waiting += len(batch)
+        self._bytes_waiting += batch.n_bytes
         if self._knows_enough():
             try:
                 self._opened()
             except BaseException:
                 self._waiting.pop()  # refused whole
+                self._n_waiting -= len(batch)
+                self._bytes_waiting -= batch.n_bytes
                 raise
 
     def _knows_enough(self) -> bool:
         """Whether frame and cells can be found on the rows that wait."""
-        n_waiting = sum(map(len, self._waiting))
-        if n_waiting < FIRST_ROWS:
+        if self._n_waiting < FIRST_ROWS:
             return False
-        if sum(batch.rows.nbytes + batch.points.nbytes for batch in self._waiting) > MOST_WAITING:
+        if self._bytes_waiting > MOST_WAITING:
             return True
-        if n_waiting < self._look_again_at:
+        if self._n_waiting < self._look_again_at:
             return False
-        self._look_again_at = 2 * n_waiting
+        self._look_again_at = 2 * self._n_waiting
         together = _joined(self._waiting)
         distinct, _ = merge_duplicates(together.points, together.weights)
         return len(distinct) >= FIRST_ROWS

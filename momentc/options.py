@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from typing import Literal, get_args
 
 from momentc.errors import UsageError
+from momentc.text import readable
 
 __all__ = [
     "DEFAULT_TOLERANCE",
@@ -74,8 +75,9 @@ def require_integer(name: str, value: object, least: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise UsageError(f"{name} must be an integer, got {value!r}")
-    if int(value) < least:
-        raise UsageError(f"{name} must be at least {least}, got {value}")
+    if not least <= int(value) < 2**63:
+        bound = f"at least {least}" if int(value) < least else "below 2^63"
+        raise UsageError(f"{name} must be {bound}, got {readable(int(value))}")
     return int(value)
 
 

@@ -26,6 +26,7 @@ def readable(number: int) -> str:
 
     Python refuses to print integers of more than 4,300 digits, and nobody reads them.
     """
-    if number < 10**12:
+    if abs(number) < 10**12:
         return str(number)
-    return f"about 1e{int(number.bit_length() * math.log10(2.0))}"
+    sign = "-" if number < 0 else ""
+    return f"about {sign}1e{int(number.bit_length() * math.log10(2.0))}"

@@ -166,6 +166,15 @@ def test_a_target_that_is_no_integer(target: Any) -> None:
         compress(np.zeros((50, 2)), k=1, target=target)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("exponent", [19, 5000])
+@pytest.mark.parametrize("name", ["k", "target", "random_state"])
+def test_integers_that_nobody_can_print(name: str, exponent: int, sign: int) -> None:
+    options: dict[str, Any] = {name: sign * 10**exponent}
+    with pytest.raises(UsageError, match=rf"must be .*, got about -?1e{exponent}"):
+        compress(np.zeros((50, 2)), **options)
+
+
 def test_integers_of_numpy_do_not_overflow() -> None:
     """4 x 200 is 32 in eight bits."""
     points = np.random.default_rng(0).normal(size=(5000, 2))

@@ -99,7 +99,7 @@ NARROW: dict[str, frozenset[str]] = {
     "engine": frozenset({"cpus", "errors", "map_function"}),
     "io": frozenset({"errors", "text", "weighted"}),
     "errors": frozenset(),
-    "options": frozenset({"errors"}),
+    "options": frozenset({"errors", "text"}),
     "progress": frozenset({"errors"}),
     "version": frozenset(),
     "weighted": frozenset({"errors"}),

@@ -4,6 +4,7 @@ How it finds distances is kept for the whole process, so one clustering uses it 
 applications that import momentc find it as they left it.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -11,7 +12,8 @@ from types import ModuleType
 
 __all__ = ["faiss_by_differences", "faiss_by_products"]
 
-_one_at_a_time = Lock()
+# One for each process: in one that was forked, nobody may be there to give back that of its parent.
+_one_at_a_time: dict[int, Lock] = {}
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def faiss_by_differences() -> Iterator[ModuleType]:
 def _set(products_from: int) -> Iterator[ModuleType]:
     import faiss
 
-    with _one_at_a_time:
+    with _one_at_a_time.setdefault(os.getpid(), Lock()):
         before = faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold
         try:
             faiss.omp_set_num_threads(1)

@@ -82,7 +82,8 @@ def _take_control(blas: ThreadpoolController) -> None:
             clear(force=True)
 
 
-_blas_limit = _BlasLimit()
+# One for each process: in one that was forked, the calls of its parent do not end.
+_blas_limits: dict[int, _BlasLimit] = {}
 
 
 @lru_cache(maxsize=1)
@@ -105,7 +106,7 @@ def thread_map(n_threads: int) -> Iterator[MapFunction]:
     loaded = sum(name in sys.modules for name in ("scipy.linalg", "faiss", "torch"))
     blas, openmp = _controllers(loaded)
     # The number of OpenMP belongs to the calling thread.
-    with openmp.limit(limits=1), _blas_limit.held(blas):
+    with openmp.limit(limits=1), _blas_limits.setdefault(os.getpid(), _BlasLimit()).held(blas):
         if n_threads == 1:
             yield map
             return

@@ -148,11 +148,11 @@ def open_sources(
                 )
             )
             on_error.callback(parts[-1].close)
-            if weights is None:
-                _note_weights(parts[-1], container.name)
         everywhere = weights is not None and _attach_inside_each(
             parts, containers, weights, allow_external=allow_external
         )
+        if weights is None:
+            _note_weights_of_one(parts, containers)
         whole = ConcatSource(parts)
         if weights is not None and not everywhere:
             _attach_weights(whole, None, weights, allow_external=allow_external, stdin=stdin)
@@ -176,6 +176,15 @@ def _note_weights(source: SourceBase, file: str) -> None:
         for array in source.arrays_beside(named_like_weights)
         if array.dtype.kind in "biuf" and array.shape in {(source.n_rows,), (source.n_rows, 1)}
     )
+
+
+def _note_weights_of_one(parts: Sequence[SourceBase], containers: Sequence[Container]) -> None:
+    """Note it for the first input that has some alone: of a thousand the others are like it."""
+    for part, container in zip(parts, containers, strict=True):
+        before = part.warnings
+        _note_weights(part, container.name)
+        if part.warnings != before:
+            return
 
 
 def _attach_inside_each(

@@ -1,6 +1,9 @@
 """What faiss keeps for the whole process is as it was when a clustering ends."""
 
+import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import faiss
@@ -84,3 +87,21 @@ def test_the_baseline_is_trained_on_all_points() -> None:
     means = np.array([points[labels == label].mean(axis=0) for label in range(4)])
     nearest = np.argmin(np.linalg.norm(points[:, None] - means, axis=2), axis=1)
     assert np.mean(nearest != labels) < 0.002
+
+
+def test_a_process_that_was_forked_meanwhile() -> None:
+    """The thread that clusters is not there: nobody would give the lock back."""
+    with faiss_by_products():
+        child = os.fork()
+        if child == 0:
+            with faiss_by_products():
+                os._exit(7)
+        deadline = time.monotonic() + 20.0
+        ended, status = 0, 0
+        while not ended and time.monotonic() < deadline:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            time.sleep(0.01)
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7

@@ -88,5 +88,7 @@ def test_what_cannot_be_read_does_no_harm(message_of: Callable[..., str]) -> Non
 def test_several_inputs() -> None:
     for name in "ab":
         np.savez(f"{name}.npz", x=POINTS, weights=WEIGHTS)
-    assert len(notes("a.npz", "b.npz")) == 2
+    assert notes("a.npz", "b.npz") == notes("a.npz"), "one note, however many inputs"
+    np.save("c.npy", POINTS)
+    assert notes("c.npy", "b.npz") == notes("b.npz")
     assert notes("a.npz", "b.npz", weights="weights") == ()

@@ -228,7 +228,7 @@ def test_forwards_that_are_sums_over_neurons_all_the_same(forward: Any) -> None:
             self.back = nn.Parameter(torch.ones(2, 3))
             self.numbers = itertools.cycle([1.0, 2.0, 3.0])
 
-        def forward(self, x: Tensor, y: Tensor) -> Any:
+        def forward(self, x: Tensor, y: Tensor) -> Any:  # type: ignore[override]
             return forward(self, x, y)
 
     assert wired(Other(), "inner.hidden") == ("inner.out", True)
