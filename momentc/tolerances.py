@@ -21,10 +21,12 @@ __all__ = [
 
 EPS: Final = 2.0**-52
 
-MASS_TOLERANCE: Final = 1e-10
+MASS_TOLERANCE: Final = 1e-8
 """Relative difference up to which what a stream left weighs as much as the rows that passed.
 
-Reductions keep the total weight of each cell to rounding, so a difference is not one of accuracy.
+Reductions keep the total weight of each cell, to rounding as a rule and to `group_tolerance` at
+worst, so a difference like this is one of rows that were lost or came twice. The final solve would
+hide it.
 """
 
 

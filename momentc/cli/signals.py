@@ -10,6 +10,7 @@ soon after; and where SIGTERM has raised one that has not arrived after a while,
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -69,12 +70,24 @@ def _on_terminate(number: int, frame: FrameType | None) -> None:
 
         def on_another(number: int, frame: FrameType | None) -> None:
             # It must not cut the cleaning short, but should the first be lost, it counts.
-            if time.monotonic() - raised_at >= 0.9 * ARRIVAL:
+            if time.monotonic() - raised_at < 0.9 * ARRIVAL:
+                return
+            if _is_under_way():
+                _send_again(number, ARRIVAL)
+            else:
                 _on_terminate(number, frame)
 
         signal.signal(signal.SIGTERM, on_another)
         _send_again(number, ARRIVAL)
         raise Terminated
+
+
+def _is_under_way() -> bool:
+    """Whether somebody cleans up because of a termination: it, or what came of it, is handled."""
+    error = sys.exc_info()[1]
+    while error is not None and not isinstance(error, Terminated):
+        error = error.__context__
+    return error is not None
 
 
 def _on_interrupt(number: int, frame: FrameType | None) -> None:

@@ -126,6 +126,10 @@ def error_scan(
             raise
         except OutputError as error:
             # Others may have finished the table: that is an obstacle only if cells are left to do.
+            if job.restart or not Path(output).is_file():
+                raise
+            if _lacks_plot(job):
+                probe_files(None, job.plot, force=job.force, inputs=inputs)
             standing = error
     plan = _plan(job, data)
     rank = None if data is None else data.frame.rank
@@ -192,6 +196,12 @@ def _write(job: ScanJob, output: str, text: str, picture: bytes | None) -> None:
     except OutputError:
         if not _holds(output, text):
             raise
+        if _lacks_plot(job):
+            when_free(lambda: write_files(None, "", job.plot, picture, force=job.force))
+
+
+def _lacks_plot(job: ScanJob) -> bool:
+    return job.plot is not None and not Path(job.plot).exists()
 
 
 def _holds(output: str, text: str) -> bool:

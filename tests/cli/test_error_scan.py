@@ -314,6 +314,14 @@ def test_a_task_that_comes_after_the_table_is_written(
         outcome = invoke(*scan, "--task", task)
         assert outcome.code == 0, f"{task}: {outcome.stderr}"
     assert len(table(tmp_path / "s.csv")) == 2
+    # The figure that is asked for later is drawn, or it is said why not.
+    assert invoke(*scan, "--task", "1/3", "--plot", "s.svg").code == 0
+    assert (tmp_path / "s.svg").exists()
+    assert invoke(*scan, "--task", "1/3", "--plot", "nowhere/s.svg").code == 6
+    # What is finished is not forgotten by a command that is refused.
+    journals = {path: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
+    assert invoke(*scan, "--task", "1/3", "--restart").code == 6
+    assert journals == {path: path.read_bytes() for path in tmp_path.glob("*.jsonl")}
     # Another job beside the table of this one, or one that is not finished, is an error as before.
     more = (*SCAN, "--k", "1:3", "--target", "30", "-o", "s.csv", "--method", "momentc")
     assert invoke(*more, "--task", "1/3").code == 6

@@ -219,3 +219,31 @@ def test_a_checkpoint_that_takes_long_is_not_cut_short(monkeypatch: pytest.Monke
 
     with pytest.raises(Terminated):
         work()
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_cleaning_that_takes_long_is_not_cut_short(
+    monkeypatch: pytest.MonkeyPatch, other: bool
+) -> None:
+    monkeypatch.setattr(signals_module, "ARRIVAL", 0.2)
+    done = []
+
+    def clean() -> None:
+        try:
+            if other:
+                raise ValueError("of the cleaning itself")
+        except ValueError:
+            time.sleep(0.7)
+        else:
+            time.sleep(0.7)
+        done.append("clean")
+
+    def work() -> None:
+        try:
+            send(signal.SIGTERM)
+        finally:
+            clean()
+
+    with pytest.raises(Terminated):
+        work()
+    assert done == ["clean"]
