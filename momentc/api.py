@@ -178,8 +178,8 @@ class MomentCompressor:
 
         Raises
         ------
-        As :func:`compress`. A batch is taken in whole or not at all; where an interruption comes too
-        late for that, everything that follows raises `UsageError`: begin again with a new compressor.
+        As :func:`compress`. A batch is taken in whole or not at all; where an interruption comes
+        too late for that, all that follows raises `UsageError`: begin again with a new compressor.
         """
         _refuse_y(y)
         array = _as_array(X, "X")
