@@ -130,8 +130,7 @@ def bench(
     )
     with console.cells(kept=output not in {None, "-"}) as progress:
         outcome = run(job, on_standing=progress, prepare=compile_on_first_run(all_threads))
-    for sentence in outcome.notes:
-        console.note(sentence)
+    console.say_notes(outcome.notes)
     content = outcome.content
     for cell in content["cells"]:
         stages = ", ".join(f"{name} {took:.3g} s" for name, took in cell["stages"].items())

@@ -197,8 +197,7 @@ def compress(
         from momentc.files.plan import plan_compress
 
         plan = plan_compress(job)
-        for sentence in plan.notes:
-            console.note(sentence)
+        console.say_notes(plan.notes)
         console.result(plan.as_json(), plan_facts(plan))
         plan.check_output()
         plan.check_memory()

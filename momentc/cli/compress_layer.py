@@ -97,7 +97,6 @@ def compress_layer(
         force=force,
     )
     outcome = compress_layer_file(job, began=console.began)
-    for note in outcome.notes:
-        console.note(note)
+    console.say_notes(outcome.notes)
     content: dict[str, Any] = outcome.content
     console.result(content, layer_facts(content), order_table(content))

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -101,6 +101,11 @@ class Console:
         """Say something that the user should know, unless told to be quiet."""
         if not self.quiet:
             print(f"momentc: note: {sentence}", file=sys.stderr, flush=True)
+
+    def say_notes(self, sentences: Iterable[str]) -> None:
+        """Say all notes of a job; see :meth:`note`."""
+        for sentence in sentences:
+            self.note(sentence)
 
     def detail(self, sentence: str) -> None:
         """Say something that only ``-v`` asks for."""

@@ -219,8 +219,7 @@ def error_scan(
     )
     with console.cells(kept=output != "-") as progress:
         outcome = scan(job, on_standing=progress, prepare=compile_on_first_run(processes))
-    for sentence in outcome.notes:
-        console.note(sentence)
+    console.say_notes(outcome.notes)
     content = outcome.content
     for name in sorted({row["method"] for row in content["rows"]}):
         took = sum(cell.get("seconds", 0.0) for cell in content["cells"] if cell["method"] == name)

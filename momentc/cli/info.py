@@ -48,6 +48,5 @@ def info(
         InputChoice(location=location, dataset=dataset, allow_external=allow_external)
     )
     content = outcome.content
-    for sentence in outcome.notes:
-        console.note(sentence)
+    console.say_notes(outcome.notes)
     console.result(content, info_facts(content), order_table(content))

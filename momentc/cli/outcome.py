@@ -21,8 +21,7 @@ def show_compression(console: Console, outcome: "JobReport", tolerance: float) -
     VerificationError
         The result was written although it misses the tolerance, as --keep-going asks.
     """
-    for sentence in outcome.notes:
-        console.note(sentence)
+    console.say_notes(outcome.notes)
     for stage, seconds in outcome.content["stages"].items():
         console.detail(f"{seconds:9.3f} s  {stage}")
     console.result(outcome.content, compression_facts(outcome), order_table(outcome.content))

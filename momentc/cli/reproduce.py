@@ -103,8 +103,7 @@ def reproduce(
     )
     with console.cells(kept=True) as progress:
         outcome = run(job, on_standing=progress)
-    for sentence in outcome.notes:
-        console.note(sentence)
+    console.say_notes(outcome.notes)
     content = outcome.content
     console.result(content, reproduce_facts(content), *reproduce_tables(content))
     if not outcome.ok:

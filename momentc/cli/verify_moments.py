@@ -108,8 +108,7 @@ def verify_moments(
     )
     with console.progress() as progress:
         outcome = verify_files(job, progress=progress, began=console.began)
-    for sentence in outcome.notes:
-        console.note(sentence)
+    console.say_notes(outcome.notes)
     console.result(outcome.content, comparison_facts(outcome.content), order_table(outcome.content))
     if not outcome.ok:
         raise VerificationError(failure(outcome.content))
