@@ -10,12 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from momentc.errors import InputError, UsageError, VerificationError
 from momentc.incremental import Batch, Batches
 from momentc.io import ArraySource, load_points
-from momentc.io.numeric import inexact_mask, to_float64
 from momentc.options import (
     DEFAULT_TOLERANCE,
     CompressOptions,
     Effort,
-    is_integer,
     require_fraction,
     require_integer,
 )
@@ -285,7 +283,7 @@ class MomentCompressor:
         return f"{type(self).__name__}({values})"
 
     def _options(self) -> CompressOptions:
-        if not is_integer(self.random_state):
+        if not _is_integer(self.random_state):
             raise UsageError(
                 f"random_state is {self.random_state!r}; expected an integer, which gives the same "
                 "result again"
@@ -355,6 +353,11 @@ def _counts_for_nothing(array: NDArray[Any], weights: NDArray[Any] | None) -> bo
     return weights is not None and weights.shape == (len(array),) and not np.any(weights)
 
 
+def _is_integer(value: object) -> bool:
+    """Whether a number is whole by its type; True and False are none."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
 def _refuse_y(y: object) -> None:
     """Refuse what is most likely meant as weights; scikit-learn itself passes None on."""
     if y is not None:
@@ -402,8 +405,13 @@ def _columns_that_were_rounded(values: Any, array: NDArray[Any]) -> Iterator[str
         return
     for number, column in enumerate(values.columns):
         own = np.asarray(values.iloc[:, number])
-        if own.dtype.kind in "iu" and inexact_mask(own, to_float64(array[:, number])) is not None:
-            yield str(column)
+        if own.dtype.kind in "iu" and own.dtype.itemsize == 8:
+            with np.errstate(invalid="ignore"):
+                changed = (np.abs(array[:, number]) >= 2.0**62) | (
+                    array[:, number].astype(own.dtype) != own
+                )
+            if changed.any():
+                yield str(column)
 
 
 def _as_weights(weights: ArrayLike | None) -> NDArray[Any] | None:

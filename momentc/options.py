@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Literal, TypeGuard, get_args
+from typing import Literal, get_args
 
 from momentc.errors import UsageError
 from momentc.text import readable
@@ -11,7 +11,6 @@ __all__ = [
     "DEFAULT_TOLERANCE",
     "CompressOptions",
     "Effort",
-    "is_integer",
     "require_fraction",
     "require_integer",
 ]
@@ -67,11 +66,6 @@ class CompressOptions:
             )
 
 
-def is_integer(value: object) -> TypeGuard[int]:
-    """Whether a number is an integer of Python or numpy; True and False are none."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
-
-
 def require_integer(name: str, value: object, least: int) -> int:
     """Return an integer, of Python or numpy, that is not below the least; True and False are none.
 
@@ -79,7 +73,7 @@ def require_integer(name: str, value: object, least: int) -> int:
     ------
     UsageError
     """
-    if not is_integer(value):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise UsageError(f"{name} must be an integer, got {value!r}")
     if not least <= int(value) < 2**63:
         bound = f"at least {least}" if int(value) < least else "below 2^63"

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from momentc.errors import InputError, UsageError
-from momentc.io.numeric import inexact_mask
 
 __all__ = ["exact_float64", "in_type_of", "require_numbers"]
 
@@ -38,15 +37,17 @@ def exact_float64(name: str, tensor: Tensor) -> NDArray[np.float64]:
         An integer that float64 does not hold.
     """
     held = tensor.detach().cpu()
-    numbers: NDArray[np.float64] = held.double().numpy()
-    if not held.is_floating_point() and held.numel():
-        lost = inexact_mask(held.numpy(), numbers)
-        if lost is not None:
+    numbers = held.double()
+    # Back again, 2^63 would overflow: that far, no integer but powers of two is sure to be exact.
+    if not held.is_floating_point() and held.dtype.itemsize == 8:
+        lost = (numbers.abs() >= 2.0**62) | (numbers.to(held.dtype) != held)
+        if lost.any():
             raise InputError(
                 f"{name} holds integers that float64 cannot hold exactly ({int(lost.sum())} of "
                 "them); subtract what they have in common"
             )
-    return numbers
+    array: NDArray[np.float64] = numbers.numpy()
+    return array
 
 
 def in_type_of(values: Tensor, like: Tensor, what: str) -> Tensor:
