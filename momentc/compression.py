@@ -44,10 +44,8 @@ class Compression:
     tolerance : float
     frame : Frame
         Of the input; the errors are in it.
-    coordinates : Frame
-        In which the moments are: the same, or, of a stream, the frame of a sample.
     moments : Moments
-        Of the input, in these coordinates, up to the same order.
+        Of the input, in the frame, up to the same order.
     notes : tuple of str
         What the user should know.
     stages : tuple of (str, float)
@@ -69,7 +67,6 @@ class Compression:
     relative_error: tuple[float, ...]
     tolerance: float
     frame: Frame
-    coordinates: Frame
     moments: Moments
     notes: tuple[str, ...]
     stages: tuple[tuple[str, float], ...]
@@ -122,13 +119,11 @@ def certify(
     """
     if compression.n_points == 0 and len(points) == 0:
         return compression.error, compression.relative_error  # nothing has come, nothing is missed
-    coordinates, moments = compression.coordinates, compression.moments
-    written = accumulate_moments(
-        coordinates.apply(points), weights, moments.plan.order, moments.basis
-    )
+    frame, moments = compression.frame, compression.moments
+    written = accumulate_moments(frame.apply(points), weights, moments.plan.order, moments.basis)
     return (
-        error_by_order(moments, written, coordinates, compression.frame),
-        relative_error_by_order(moments, written, coordinates),
+        error_by_order(moments, written, frame),
+        relative_error_by_order(moments, written, frame),
     )
 
 

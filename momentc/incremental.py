@@ -17,9 +17,7 @@ from momentc.clustering.duplicates import merge_duplicates
 from momentc.compression import Compression
 from momentc.effort import working_order
 from momentc.engine.threads import thread_map
-from momentc.errors import InputError, MemoryBudgetError, PartsError, UsageError
-from momentc.moments.accumulate import OVERFLOW
-from momentc.moments.change_frame import change_frame
+from momentc.errors import MemoryBudgetError, PartsError, UsageError
 from momentc.moments.frame import with_every_column
 from momentc.moments.frame_fit import fit_frame
 from momentc.moments.multi_index import n_moments
@@ -42,10 +40,6 @@ BUDGET: Final = 256 * 2**20
 FIRST_ROWS: Final = 4096
 MOST_WAITING: Final = 64 * 2**20
 BATCH_BYTES: Final = 600
-
-# Powers of two that the polynomials of a row may reach: what is left to 1024 is for sums and
-# weights.
-MOST_POWER: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +245,7 @@ class Accumulation:
         sampled = fit_frame(points, weights, options.k)
         # Any number of rows may follow.
         check_request(options.k, options.target, max(n, options.target + 1), m)
-        frame = with_every_column(sampled, options.k)
+        frame = with_every_column(sampled)
         order = working_order(options.k, m, options.target, options.effort)
         n_raw = m * dtype.itemsize
         try:
@@ -277,8 +271,6 @@ class Accumulation:
 
     def add(self, batch: Batch) -> None:
         """Let a batch pass."""
-        if len(batch):
-            self._require_reach(batch.points)
         raw = rows_as_bytes(batch.rows)
         index = batch.index + self.n_seen
         with thread_map(self.options.threads) as map_function:
@@ -291,37 +283,21 @@ class Accumulation:
         Raises
         ------
         InputError
-            The sums of its moments leave float64 in the frame of this one.
+            Its rows lie too far from the first ones of this, or its weights are too large beside
+            theirs.
         """
         theirs, mine = other.stream, self.stream
-        if theirs.moments is None or theirs.extent is None:
+        if theirs.totals is None:
             self.n_seen += other.n_seen
             return
         _, scaled, index, raw = theirs.points()
         points = bytes_as_rows(raw, self.dtype).astype(np.float64)
         exponent = theirs.setting.exponent - mine.setting.exponent
-        moments = change_frame(theirs.moments, theirs.setting.frame, mine.setting.frame, exponent)
+        with np.errstate(over="ignore"):  # what overflows is refused there
+            scaled, totals = np.ldexp(scaled, exponent), theirs.totals.in_units(exponent)
         with thread_map(self.options.threads) as map_function:
-            mine.take_over(
-                points, np.ldexp(scaled, exponent), index + self.n_seen, raw, moments,
-                theirs.extent.in_units(exponent), map_function,
-            )  # fmt: skip
+            mine.take_over(points, scaled, index + self.n_seen, raw, totals, map_function)
         self.n_seen += other.n_seen
-
-    def _require_reach(self, points: NDArray[np.float64]) -> None:
-        """Refuse rows so far outside that their powers would leave float64, with all that has come.
-
-        Raises
-        ------
-        InputError
-        """
-        setting = self.stream.setting
-        frame = setting.frame
-        with np.errstate(over="ignore"):
-            far = np.maximum(points.max(axis=0) - frame.center, frame.center - points.min(axis=0))
-            reach = float((far / frame.scale).max())
-        if reach > 1.0 and setting.compared * (np.log2(reach) + 1.0) > MOST_POWER:
-            raise InputError(OVERFLOW)
 
     def left(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the points that are left of all rows, (n, m), and their weights."""

@@ -28,11 +28,10 @@ from momentc.engine.threads import thread_map
 from momentc.errors import InputError, VerificationError
 from momentc.hybrid import reduce_support
 from momentc.map_function import MapFunction
-from momentc.moments.accumulate import Moments, accumulate_moments, require_finite
-from momentc.moments.change_frame import change_frame
+from momentc.moments.accumulate import Moments, accumulate_moments
 from momentc.moments.discrepancy import error_by_order, relative_error_by_order
 from momentc.moments.features import legendre_features
-from momentc.moments.frame import Extent, Frame, widened
+from momentc.moments.frame import Frame, widened
 from momentc.moments.frame_fit import fit_frame
 from momentc.moments.multi_index import n_moments, product_plan
 from momentc.moments.request import check_request, compared_order
@@ -49,10 +48,6 @@ __all__ = ["Compression", "certify", "check_request", "compress_points", "compre
 
 # One part in so many of the memory of a stream may be taken by surplus matching.
 MATCHING_SHARE: Final = 2
-
-# Rows of a stream may lie outside of the box of its sample by this factor before their moments are
-# carried over to the frame of all rows.
-MOST_OUTSIDE: Final = 1.5
 
 
 class _Stopwatch:
@@ -134,7 +129,7 @@ def compress_points(
             after = accumulate_moments(
                 local[kept], kept_weights, compared, "monomial", map_function
             )
-            error = error_by_order(moments, after, frame, frame)
+            error = error_by_order(moments, after, frame)
             relative = relative_error_by_order(moments, after, frame)
     index = rows[kept]
     moments = _in_units(moments, exponent)
@@ -155,7 +150,6 @@ def compress_points(
         relative_error=relative,
         tolerance=options.tolerance,
         frame=frame,
-        coordinates=frame,
         moments=moments,
         notes=_notes(frame, len(points), len(rows), options.target, copied),
         stages=tuple(watch.seconds.items()),
@@ -198,39 +192,22 @@ def compress_stream(
     """
     watch = _Stopwatch()
     setting = stream.setting
-    extent, moments = stream.extent, stream.moments
-    if extent is None or moments is None:
+    if stream.totals is None:
         if part:
             return _nothing(stream, options)
         raise InputError("there are no rows: an array with at least one row is needed")
-    coordinates = setting.frame
-    try:
-        require_finite(moments)
-    except InputError as overflow:
-        raise InputError(f"{overflow}. {_farthest(extent, coordinates)}") from overflow
+    extent, sampled = stream.totals.extent, setting.frame
     if part:
-        frame = widened(coordinates, extent)
+        frame = widened(sampled, extent)
     else:
         own = extent.frame()
-        # A constant column has no extent: any other unit than the one it was summed in only rounds.
-        constant = extent.low == extent.high
-        frame = replace(
-            coordinates,
-            center=np.where(constant, coordinates.center, own.center),
-            scale=np.where(constant, coordinates.scale, own.scale),
-        )
+        frame = replace(sampled, center=own.center, scale=own.scale)
+    moments = stream.totals.in_frame(frame)
     local, weights, index, raw = stream.points()
     _require_mass(weights, extent.mass)
     # Before rows far outside make those inside look equal.
     rows, merged = merge_duplicates(local, weights, map_function)
-    local = local[rows]
-    if len(local) and np.abs(local).max(initial=0.0) > MOST_OUTSIDE:
-        # Polynomials grow fast outside of the box: matching them there would cost all digits.
-        columns = coordinates.columns
-        shift = (coordinates.center[columns] - frame.center[columns]) / frame.scale[columns]
-        local = shift + local * (coordinates.scale[columns] / frame.scale[columns])
-        moments = change_frame(moments, coordinates, frame)
-        coordinates = frame
+    local = _in_frame(local[rows], sampled, frame)
     check_request(options.k, options.target, len(rows), frame.rank)
     order = min(setting.order, working_order(options.k, frame.rank, options.target, options.effort))
     if len(rows) <= options.target:
@@ -240,8 +217,8 @@ def compress_stream(
         kept, kept_weights, order = _reduce(task, [order], watch)
     with watch.stage("certificate"):
         after = accumulate_moments(local[kept], kept_weights, moments.plan.order, "legendre")
-        error = error_by_order(moments, after, coordinates, frame)
-        relative = relative_error_by_order(moments, after, coordinates)
+        error = error_by_order(moments, after, frame)
+        relative = relative_error_by_order(moments, after, frame)
     chosen = rows[kept]
     return Compression(
         support=WeightedSet(raw[chosen], np.ldexp(kept_weights, setting.exponent), index[chosen]),
@@ -259,7 +236,6 @@ def compress_stream(
         relative_error=relative,
         tolerance=options.tolerance,
         frame=frame,
-        coordinates=coordinates,
         moments=_in_units(moments, setting.exponent),
         notes=(
             *_notes(frame, extent.n_rows, extent.n_rows, options.target, copied=False),
@@ -269,12 +245,11 @@ def compress_stream(
     )
 
 
-def _farthest(extent: Extent, sampled: Frame) -> str:
-    """Name the value that lies farthest from the sample: by it the row is found."""
-    below, above = sampled.center - extent.low, extent.high - sampled.center
-    column = int(np.argmax(np.maximum(below, above) / sampled.scale))
-    value = extent.low[column] if below[column] > above[column] else extent.high[column]
-    return f"Column {column} reaches {value:g}"
+def _in_frame(local: NDArray[np.float64], old: Frame, new: Frame) -> NDArray[np.float64]:
+    """Return points, (n, rank), in another frame of the same columns, which holds them."""
+    columns = new.columns
+    shift = (old.center[columns] - new.center[columns]) / new.scale[columns]
+    return np.asarray(shift + local * (old.scale[columns] / new.scale[columns]))
 
 
 def _nothing(stream: CellStream, options: CompressOptions) -> Compression:
@@ -300,7 +275,6 @@ def _nothing(stream: CellStream, options: CompressOptions) -> Compression:
         relative_error=exact,
         tolerance=options.tolerance,
         frame=frame,
-        coordinates=frame,
         moments=moments,
         notes=("no row of this part counts, so it has none; merge takes it like the others",),
         stages=(),

@@ -24,7 +24,6 @@ from momentc.incremental import FIRST_ROWS
 from momentc.streaming import cell_store as cell_store_module
 from momentc.streaming import stream as stream_module
 from momentc.streaming.cell_store import CellStore
-from momentc.streaming.stream import CellStream
 from momentc.weighted import WeightedSet
 from tests import oracle
 
@@ -266,15 +265,15 @@ def test_a_constant_column_beside_one_of_denormal_numbers() -> None:
 def test_what_leaves_float64_is_an_error_of_the_input() -> None:
     random, n = np.random.default_rng(6), FIRST_ROWS
     near = MomentCompressor(2, 20).partial_fit(random.normal(size=(n, 1)))
-    far = MomentCompressor(2, 20).partial_fit(1e120 * random.normal(size=(n, 1)))
-    with pytest.raises(InputError, match="the sums of the moments overflow"):
+    far = MomentCompressor(2, 20).partial_fit(1e290 * random.normal(size=(n, 1)))
+    with pytest.raises(InputError, match="so far outside of the place of the sample"):
         near.merge(far)
     rows = random.normal(size=(n, 1))
     light = MomentCompressor(2, 20).partial_fit(rows, sample_weight=np.full(n, 1e-300))
-    with pytest.raises(InputError, match=r"a weight of 1e\+300 is more than"):
+    with pytest.raises(InputError, match="a weight is more than float64 can hold"):
         light.partial_fit(rows, sample_weight=np.full(n, 1e300))
     heavy = MomentCompressor(2, 20).partial_fit(rows, sample_weight=np.full(n, 1e300))
-    with pytest.raises(InputError, match="the sums of the moments overflow"):
+    with pytest.raises(InputError, match="a weight is more than float64 can hold"):
         light.merge(heavy)
 
 
@@ -339,9 +338,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at_call: i
     monkeypatch.setattr(owner, name, interrupted)
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"), [(CellStore, "add"), (CellStore, "_reduce"), (CellStream, "_count_in")]
-)
+@pytest.mark.parametrize(("owner", "name"), [(CellStore, "add"), (CellStore, "_reduce")])
 def test_a_batch_that_was_taken_in_halfway(
     monkeypatch: pytest.MonkeyPatch, owner: type, name: str
 ) -> None:

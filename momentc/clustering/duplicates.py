@@ -28,6 +28,10 @@ BITS: Final = 16
 # Where more of the rows than this find their bit taken, many are equal, and all are looked into.
 MOST_SHARED: Final = 0.125
 
+# Rows whose bits are noted in one task, at least, and tasks at most: each has bits for all rows.
+MARKED_ROWS: Final = 1 << 17
+MARKED_PARTS: Final = 2
+
 # Rows hashed in one task.
 HASHED_ROWS: Final = 65536
 
@@ -52,12 +56,11 @@ def _hash_rows(points, hashes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _rows_that_share_a_bit(hashes, seen, shared):  # type: ignore[no-untyped-def]
-    """Return, ascending, rows among which are all whose hash has the low bits of another's.
+def _mark_bits(hashes, seen, shared):  # type: ignore[no-untyped-def]
+    """Set the bit of each hash in ``seen``, and in ``shared`` where it was set already.
 
-    ``seen`` and ``shared`` are 0 at first, a power of two of words of 64 bits: one bit for each
-    value of the low bits. These rows and no others, unless they are so many that it is quicker to
-    return all.
+    Both are 0 at first, a power of two of words of 64 bits: one bit for each value of the low bits.
+    Returns whether so many were set already that it is quicker to look into all rows.
     """
     n = hashes.shape[0]
     mask = np.uint64(seen.shape[0] - 1)
@@ -70,23 +73,26 @@ def _rows_that_share_a_bit(hashes, seen, shared):  # type: ignore[no-untyped-def
             shared[word] |= bit
             n_shared += np.uint64(1)
             if n_shared > most:
-                break
+                return True
         else:
             seen[word] |= bit
-    are_all = n_shared > most
-    # With each row that found its bit taken there is at most one more, which took it.
-    rows = np.empty(n if are_all else np.int64(2 * n_shared + 1), np.int64)
-    if are_all:
-        for i in range(U(n)):
-            rows[i] = i
-        return rows
+    return False
+
+
+@kernel
+def _rows_of_bits(hashes, first, shared, rows):  # type: ignore[no-untyped-def]
+    """Fill in the rows whose bit is in ``shared``, counted from ``first``; return their number.
+
+    ``rows`` has room for all and one more.
+    """
+    mask = np.uint64(shared.shape[0] - 1)
     n_rows = U(0)
-    for i in range(U(n)):
+    for i in range(U(hashes.shape[0])):
         word = (hashes[i] >> np.uint64(6)) & mask
         # At the next place, and there to stay if the bit is shared: a branch is mispredicted.
-        rows[n_rows] = i
+        rows[n_rows] = U(first) + i
         n_rows += shared[word] >> (hashes[i] & np.uint64(63)) & np.uint64(1)
-    return rows[:n_rows]
+    return np.int64(n_rows)
 
 
 @kernel
@@ -125,6 +131,40 @@ def _first_equal_rows(points, hashes, rows, first):  # type: ignore[no-untyped-d
             at = (at + np.uint64(1)) & mask
 
 
+def _rows_that_share_a_bit(
+    hashes: NDArray[np.uint64], map_function: MapFunction
+) -> NDArray[np.int64]:
+    """Return, ascending, rows among which are all whose hash has the low bits of another's.
+
+    These rows and no others, unless they are so many that it is quicker to return all.
+    """
+    n = len(hashes)
+    part = max(MARKED_ROWS, -(-n // MARKED_PARTS))
+    starts = range(0, max(1, n), part)
+    # Each part has bits of its own; where two have the same, it is shared.
+    n_words = 2 ** (n * BITS // 64).bit_length()
+    fields = np.zeros((len(starts), 2, n_words), dtype=np.uint64)
+
+    def mark(place: int) -> bool:
+        own = hashes[starts[place] : starts[place] + part]
+        return bool(_mark_bits(own, *fields[place]))
+
+    if any(list(map_function(mark, range(len(starts))))):
+        return np.arange(n)
+    seen, shared = fields[0]
+    for also_seen, also_shared in fields[1:]:
+        shared |= also_shared
+        shared |= seen & also_seen
+        seen |= also_seen
+
+    def find(first: int) -> NDArray[np.int64]:
+        own = hashes[first : first + part]
+        rows = np.empty(len(own) + 1, dtype=np.int64)
+        return rows[: _rows_of_bits(own, first, shared, rows)]
+
+    return np.concatenate([np.empty(0, dtype=np.int64), *map_function(find, starts)])
+
+
 def merge_duplicates(
     points: NDArray[np.float64],
     weights: NDArray[np.float64],
@@ -154,9 +194,7 @@ def merge_duplicates(
         _hash_rows(points[first:last], hashes[first:last])
 
     run_in_parts(hash_rows, n, HASHED_ROWS, map_function)
-    rows = _rows_that_share_a_bit(
-        hashes, *np.zeros((2, 2 ** (n * BITS // 64).bit_length()), dtype=np.uint64)
-    )
+    rows = _rows_that_share_a_bit(hashes, map_function)
     n_bits = max(1, (len(rows) // BUCKET_ROWS).bit_length())
     order, edges = deal((hashes[rows] >> np.uint64(64 - n_bits)).astype(np.int64), 2**n_bits)
     by_bucket = rows[order]

@@ -34,11 +34,12 @@ from momentc.io.atomic import output_lock
 from momentc.io.fingerprint import leaf_rows, root
 from momentc.io.numeric import to_float64
 from momentc.io.result_file import read_result
-from momentc.moments.accumulate import Moments, accumulate_moments
+from momentc.moments.accumulate import accumulate_moments
 from momentc.moments.discrepancy import error_by_order, worst_error
-from momentc.moments.frame import Extent, widened
+from momentc.moments.frame import widened
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request
+from momentc.moments.totals import Totals
 from momentc.options import CompressOptions
 from momentc.pipeline import compress_stream
 from momentc.progress import ProgressCallback, silent
@@ -145,12 +146,12 @@ def _merge(
             say("merging", number, len(full))
             kept = _read_points(part)
             points = _points(kept, columns)
-            own_moments, own_extent = carried(part)
-            _check_part(part, own_moments, own_extent, setting, points, kept.weights)
+            totals = carried(part)
+            _check_part(part, totals, setting, points, kept.weights)
             raw = rows_as_bytes(kept.points)
             stream.take_over(
-                points, scaled_weights(kept.weights, setting.exponent), kept.index, raw,
-                own_moments, own_extent, map_function,
+                points, scaled_weights(kept.weights, setting.exponent), kept.index, raw, totals,
+                map_function,
             )  # fmt: skip
         say("merging", len(full), len(full))
         if len(stream) > sizes.left:
@@ -193,16 +194,17 @@ def _points(kept: WeightedSet, columns: NDArray[np.int64]) -> NDArray[np.float64
 
 def _check_part(
     part: Part,
-    moments: Moments,
-    extent: Extent,
+    totals: Totals,
     setting: Setting,
     points: NDArray[np.float64],
     weights: NDArray[np.float64],
 ) -> None:
     """Hold the rows of a part to the moments that it carries."""
     scaled = scaled_weights(weights, setting.exponent)
-    own = accumulate_moments(setting.frame.apply(points), scaled, moments.plan.order, moments.basis)
-    error = error_by_order(moments, own, setting.frame, widened(setting.frame, extent))
+    frame = widened(setting.frame, totals.extent)
+    moments = totals.in_frame(frame)
+    own = accumulate_moments(frame.apply(points), scaled, moments.plan.order, moments.basis)
+    error = error_by_order(moments, own, frame)
     worst = worst_error(error, int(part.head["k"]))
     if not worst <= float(part.metadata["tolerance"]):
         raise VerificationError(

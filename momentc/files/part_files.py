@@ -12,9 +12,9 @@ from momentc.files.names import STDOUT, is_file_name
 from momentc.files.open import open_result
 from momentc.files.parts import digests_of_arrays
 from momentc.io.location import parse_location
-from momentc.moments.accumulate import Moments
-from momentc.moments.frame import Dependence, Extent, Frame
-from momentc.streaming.stream import sums_of
+from momentc.moments.frame import Dependence, Frame
+from momentc.moments.totals import Totals
+from momentc.streaming.stream import totals_of
 from momentc.text import printable
 
 __all__ = ["Part", "carried", "check_rows", "digests_of", "frame_of", "joined_rows", "read_parts"]
@@ -37,6 +37,7 @@ SAME: Final = {
     "nan": "made with different --nan",
     "allow_lossy": "made with and without --allow-lossy",
     "frame": "made in different frames",
+    "moments_in": "made with sums in different frames",
 }
 
 # What a part of this version says besides.
@@ -170,10 +171,11 @@ def frame_of(values: dict[str, Any]) -> Frame:
     )
 
 
-def carried(part: Part) -> tuple[Moments, Extent]:
-    """Return the moments and the extent of all rows that a part was made from."""
+def carried(part: Part) -> Totals:
+    """Return the totals of all rows that a part was made from."""
     head = part.head
-    return sums_of(part.extra, len(head["frame"]["columns"]), int(head["compared_order"]))
+    columns = np.array(head["frame"]["columns"], dtype=np.int64)
+    return totals_of(part.extra, columns, int(head["compared_order"]))
 
 
 def joined_rows(parts: Iterable[Part]) -> list[list[int]]:

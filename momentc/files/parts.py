@@ -76,6 +76,8 @@ def part_head(
         "kept_order": setting.order,
         "compared_order": setting.compared,
         "weight_exponent": setting.exponent,
+        # Before, they were in the frame of the sample: such a state must not go on here.
+        "moments_in": "the box of the rows",
         "rows": [list(plan.rows)],
         "shape": list(source.shape),
         "dtype": source.dtype.str,
@@ -135,7 +137,7 @@ def part_arrays(
     own = {
         leaf: value for leaf, value in source.digests.items() if rows[0] <= leaf * size < rows[1]
     }
-    sums = {} if stream.extent is None else stream.sums()
+    sums = {} if stream.totals is None else stream.sums()
     return {**sums, **digests_as_arrays(own)}
 
 

@@ -164,10 +164,10 @@ def take_in_ranges(
         )
     source.digests.update(digests_of_arrays({"leaves": left.leaves, "digests": left.digests}))
     stream = shape.stream(left.state)
-    if stream.extent is not None and source.weights_name is not None:
+    if stream.totals is not None and source.weights_name is not None:
         # No range has seen all of them.
         with np.errstate(over="ignore"):
-            weight = float(np.ldexp(stream.extent.mass, opened.setting.exponent))
+            weight = float(np.ldexp(stream.totals.extent.mass, opened.setting.exponent))
         require_total(weight, source.n_rows, source.weights_name)
     return stream, left.counts
 

@@ -120,7 +120,7 @@ def open_stream(
     frame, passes = fit_frame(points, weights, options.k), 1
     if frame.rank < len(columns):
         if source.sequential_only or plan.ranges:
-            frame = with_every_column(frame, options.k)
+            frame = with_every_column(frame)
         else:
             frame, passes = _fit_to_all(job, source, columns, options.k, say)
     check_request(options.k, options.target, source.n_rows, frame.rank)
@@ -262,7 +262,7 @@ def _take_in(
             job, source, plan, opened, checkpoints, say, check, map_function
         )
     watch.lap("streaming")
-    if stream.extent is None and job.shard is None:
+    if stream.totals is None and job.shard is None:
         raise InputError(
             f"{source.name}: none of the rows {start} .. {stop - 1} is left: "
             f"{counts.n_dropped_nan} hold a value that is not finite, {counts.n_zero_weight} "

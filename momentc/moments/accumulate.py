@@ -21,18 +21,12 @@ from momentc.map_function import MapFunction, run_in_parts
 from momentc.moments.features import TILE, fill_products, legendre_tables, power_tables
 from momentc.moments.multi_index import ProductPlan, product_plan
 
-__all__ = ["OVERFLOW", "Moments", "accumulate_moments", "combine_moments", "require_finite"]
+__all__ = ["Moments", "accumulate_moments", "combine_moments", "require_finite"]
 
 BLOCK_ROWS: Final = 16384
 
 # Features evaluated in one task, about (1 ms): waking a thread takes a tenth of that.
 TASK_FEATURES: Final = 1_000_000
-
-OVERFLOW: Final = (
-    "the sums of the moments overflow: rows lie so far outside of the place of the sample that "
-    "powers of their distance leave float64; remove such rows, or give all rows the memory to be "
-    "compressed at once"
-)
 
 Basis = Literal["monomial", "legendre"]
 
@@ -173,4 +167,7 @@ def require_finite(moments: Moments) -> None:
     InputError
     """
     if not (np.isfinite(moments.high).all() and np.isfinite(moments.low).all()):
-        raise InputError(OVERFLOW)
+        raise InputError(
+            "the sums of the moments are more than float64 can hold: divide the weights by a power "
+            "of two first"
+        )

@@ -1,40 +1,39 @@
-"""Moments carried over to another frame, in exact rational arithmetic.
+"""Moments carried over to another frame, with twice the digits of float64.
 
-The polynomials of degree <= k are closed under affine maps, so moments in one frame determine those
-in another. In floating point the binomial sums would lose digits where the frames lie far apart; in
-fractions they lose none, and there are only as many of them as there are moments.
+The polynomials of degree <= k are closed under affine maps, so moments in one frame determine
+those in another: ``P_n(shift + ratio y) = sum_j a_nj P_j(y)``, applied to each variable in turn.
+Where the new frame holds the box of the old one (``|shift| + |ratio| <= 1``) nothing grows: what
+the sums are off by, relative to the mass, stays as small as it was. In a smaller frame it would be
+up to ``(2 |shift| + 2 |ratio|) ** k`` times as much.
 """
 
 from fractions import Fraction
 
 import numpy as np
 
-from momentc.errors import InputError
-from momentc.moments.accumulate import OVERFLOW, Moments, require_finite
+from momentc.jit import kernel
+from momentc.moments.accumulate import Moments, require_finite
 from momentc.moments.discrepancy import binomial_terms
+from momentc.moments.double_double import add, divide, multiply
 from momentc.moments.frame import Frame
 
 __all__ = ["change_frame"]
 
-Matrix = list[list[Fraction]]
 
-
-def change_frame(moments: Moments, old: Frame, new: Frame, exponent: int = 0) -> Moments:
-    """Return the same moments in another frame, times ``2 ** exponent``.
+def change_frame(moments: Moments, old: Frame, new: Frame) -> Moments:
+    """Return the same moments in another frame.
 
     Parameters
     ----------
     moments : Moments
         Legendre products in ``old``.
     old, new : Frame
-        Of the same columns.
-    exponent : int
-        Of the unit of the weights, old over new.
+        Of the same columns. A scale of 0 in ``old`` is that of a column of one value, its centre.
 
     Returns
     -------
     Moments
-        Legendre products in ``new``; high + low is the exact value rounded twice.
+        Legendre products in ``new``.
 
     Raises
     ------
@@ -43,77 +42,74 @@ def change_frame(moments: Moments, old: Frame, new: Frame, exponent: int = 0) ->
     """
     require_finite(moments)
     plan = moments.plan
-    order = plan.order
-    to_powers = _legendre_in_powers(order)
-    to_legendre = _powers_in_legendre(order)
-    values = [
-        Fraction(high) + Fraction(low)
-        for high, low in zip(moments.high.tolist(), moments.low.tolist(), strict=True)
-    ]
-    terms = binomial_terms(plan.n_variables, order)
+    high, low = moments.high, moments.low
+    terms = binomial_terms(plan.n_variables, plan.order)
+    same = (old.center == new.center) & (old.scale == new.scale)
     for column, (target, source, power, lower) in zip(old.columns, terms, strict=True):
+        if same[column]:
+            continue
+        # Few fractions, and the quotients are right to the last bit, whatever the exponents.
         scale = Fraction(float(new.scale[column]))
         shift = (Fraction(float(old.center[column])) - Fraction(float(new.center[column]))) / scale
         ratio = Fraction(float(old.scale[column])) / scale
-        matrix = _product(to_powers, _product(_affine(order, shift, ratio), to_legendre))
-        following = [Fraction(0)] * len(values)
-        for here, there, high, low in zip(
-            target.tolist(), source.tolist(), power.tolist(), lower.tolist(), strict=True
-        ):
-            following[here] += matrix[high][low] * values[there]
-        values = following
-    unit = Fraction(2) ** exponent
-    scaled = [value * unit for value in values]
-    try:
-        high = [float(value) for value in scaled]
-    except OverflowError as error:
-        raise InputError(OVERFLOW) from error
-    low = [float(value - Fraction(part)) for value, part in zip(scaled, high, strict=True)]
-    return Moments("legendre", plan, np.array(high), np.array(low))
+        matrix = np.zeros((2, plan.order + 1, plan.order + 1))
+        _fill_legendre_map(*_pair(shift), *_pair(ratio), *matrix)
+        high, low = _carry(high, low, target, source, power, lower, *matrix)
+    changed = Moments("legendre", plan, high, low)
+    require_finite(changed)
+    return changed
 
 
-def _legendre_in_powers(order: int) -> Matrix:
-    """Row n: the coefficients of P_n in the powers."""
-    rows = [[Fraction(0)] * (order + 1) for _ in range(order + 1)]
-    rows[0][0] = Fraction(1)
-    if order > 0:
-        rows[1][1] = Fraction(1)
-    for degree in range(1, order):
-        for power in range(order + 1):
-            above = rows[degree][power - 1] if power else Fraction(0)
-            rows[degree + 1][power] = (
-                (2 * degree + 1) * above - degree * rows[degree - 1][power]
-            ) / (degree + 1)
-    return rows
+def _pair(value: Fraction) -> tuple[float, float]:
+    """Return the nearest float64, and that of what is left."""
+    high = float(value)
+    return high, float(value - Fraction(high))
 
 
-def _powers_in_legendre(order: int) -> Matrix:
-    """Row n: the coefficients of x^n in the Legendre polynomials."""
-    rows = [[Fraction(0)] * (order + 1) for _ in range(order + 1)]
-    rows[0][0] = Fraction(1)
-    for power in range(order):
-        # x P_l = ((l + 1) P_{l+1} + l P_{l-1}) / (2 l + 1)
-        for degree, value in enumerate(rows[power]):
-            if value and degree < order:
-                rows[power + 1][degree + 1] += value * (degree + 1) / (2 * degree + 1)
-            if value and degree:
-                rows[power + 1][degree - 1] += value * degree / (2 * degree + 1)
-    return rows
+@kernel
+def _fill_legendre_map(shift, shift_low, ratio, ratio_low, matrix, matrix_low):  # type: ignore[no-untyped-def]
+    """Fill in row n with the coefficients of ``P_n(shift + ratio y)`` in the P_j(y); 0 before."""
+    size = matrix.shape[0]
+    matrix[0, 0] = 1.0
+    for n in range(size - 1):
+        # (n + 1) P_{n+1}(x) = (2n + 1) x P_n(x) - n P_{n-1}(x), with x = shift + ratio y, and
+        # y P_j = ((j + 1) P_{j+1} + j P_{j-1}) / (2j + 1).
+        for j in range(n + 2):
+            high = 0.0
+            low = 0.0
+            if j > 0:
+                high, low = multiply(matrix[n, j - 1], matrix_low[n, j - 1], float(j), 0.0)
+                high, low = divide(high, low, 2.0 * j - 1.0)
+            if j < n:
+                above, above_low = multiply(
+                    matrix[n, j + 1], matrix_low[n, j + 1], float(j + 1), 0.0
+                )
+                above, above_low = divide(above, above_low, 2.0 * j + 3.0)
+                high, low = add(high, low, above, above_low)
+            high, low = multiply(high, low, ratio, ratio_low)
+            own, own_low = multiply(matrix[n, j], matrix_low[n, j], shift, shift_low)
+            high, low = add(high, low, own, own_low)
+            high, low = multiply(high, low, 2.0 * n + 1.0, 0.0)
+            if n > 0:
+                before, before_low = multiply(
+                    matrix[n - 1, j], matrix_low[n - 1, j], -float(n), 0.0
+                )
+                high, low = add(high, low, before, before_low)
+            high, low = divide(high, low, n + 1.0)
+            matrix[n + 1, j] = high
+            matrix_low[n + 1, j] = low
 
 
-def _affine(order: int, shift: Fraction, ratio: Fraction) -> Matrix:
-    """Row n: the coefficients of (shift + ratio y)^n in the powers of y."""
-    rows = [[Fraction(0)] * (order + 1) for _ in range(order + 1)]
-    rows[0][0] = Fraction(1)
-    for power in range(order):
-        for lower in range(power + 1):
-            rows[power + 1][lower] += shift * rows[power][lower]
-            rows[power + 1][lower + 1] += ratio * rows[power][lower]
-    return rows
-
-
-def _product(left: Matrix, right: Matrix) -> Matrix:
-    size = range(len(left))
-    return [
-        [sum((left[i][j] * right[j][k] for j in size), Fraction(0)) for k in size] for i in size
-    ]
+@kernel
+def _carry(values, values_low, target, source, power, lower, matrix, matrix_low):  # type: ignore[no-untyped-def]
+    """Return the values with the map of one variable applied; see ``binomial_terms``."""
+    sums = np.zeros(values.shape[0])
+    sums_low = np.zeros(values.shape[0])
+    for term in range(target.shape[0]):
+        place = target[term]
+        high, low = multiply(
+            matrix[power[term], lower[term]], matrix_low[power[term], lower[term]],
+            values[source[term]], values_low[source[term]],
+        )  # fmt: skip
+        sums[place], sums_low[place] = add(sums[place], sums_low[place], high, low)
+    return sums, sums_low

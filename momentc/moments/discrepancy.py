@@ -37,7 +37,7 @@ __all__ = [
 
 
 def error_by_order(
-    original: Moments, other: Moments, coordinates: Frame | None = None, frame: Frame | None = None
+    original: Moments, other: Moments, frame: Frame | None = None
 ) -> tuple[float, ...]:
     """Return the largest difference of normalised monomial moments for each degree 0 .. order.
 
@@ -47,16 +47,10 @@ def error_by_order(
     ----------
     original, other : Moments
         In the same coordinates and basis.
-    coordinates : Frame, optional
-        The frame in which the moments are.
     frame : Frame, optional
-        The frame in which the differences are wanted, with the same columns. Default: the same.
-        Of a stream, the frame of the input is only known at the end. With it the columns count that
-        depend on those.
+        Of the original, in which they are: with it the columns count that depend on those kept.
     """
-    difference = np.abs(
-        _monomial_in(original.normalised_difference(other), original, coordinates, frame)
-    )
+    difference = np.abs(_as_monomials(original.normalised_difference(other), original))
     mass = (other.high[0] - original.high[0]) + (other.low[0] - original.low[0])
     difference[0] = abs(mass) / original.mass
     first = original.plan.first
@@ -108,9 +102,9 @@ def relative_error_by_order(original: Moments, other: Moments, frame: Frame) -> 
     Over the columns that ``frame``, in which the moments are, keeps. An order whose tensor vanishes
     in the original (all columns zero) counts as the absolute error.
     """
-    difference = _monomial_in(original.normalised_difference(other), original)
+    difference = _as_monomials(original.normalised_difference(other), original)
     difference[0] = 0.0
-    moments = _monomial_in((original.high + original.low) / original.mass, original)
+    moments = _as_monomials((original.high + original.low) / original.mass, original)
     # Coordinates in units of the largest of |center| and scale keep all powers within range.
     unit = np.maximum(np.abs(frame.center[frame.columns]), frame.scale[frame.columns])
     center = frame.center[frame.columns] / unit
@@ -168,13 +162,8 @@ def binomial_terms(n_variables: int, order: int) -> list[NDArray[np.int64]]:
     return terms
 
 
-def _monomial_in(
-    values: NDArray[np.float64],
-    moments: Moments,
-    coordinates: Frame | None = None,
-    frame: Frame | None = None,
-) -> NDArray[np.float64]:
-    """Return values of the kind of ``moments`` as those of the monomials, in another frame."""
+def _as_monomials(values: NDArray[np.float64], moments: Moments) -> NDArray[np.float64]:
+    """Return values of the kind of ``moments`` as those of the monomials."""
     plan = moments.plan
     if moments.basis == "legendre":
         # x^n = sum_l a_l P_l with a_l >= 0 and sum 1: no cancellation.
@@ -183,11 +172,6 @@ def _monomial_in(
         for power in range(size):
             matrix[power, : power + 1] = poly2leg(np.eye(size)[power, : power + 1])
         values = _along_each_variable(values, plan, [matrix] * plan.n_variables)
-    if frame is not None and coordinates is not None and frame is not coordinates:
-        columns = frame.columns
-        shift = (coordinates.center[columns] - frame.center[columns]) / frame.scale[columns]
-        ratio = coordinates.scale[columns] / frame.scale[columns]
-        values = _to_user_coordinates(values, plan, shift, ratio)
     return values
 
 

@@ -13,7 +13,6 @@ the order. So the columns that are kept are those by which the others have small
 errors are reported for all columns, with that factor.
 """
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +26,9 @@ __all__ = ["Dependence", "Extent", "Frame", "extent_of", "widened", "with_every_
 
 # Rows that are mapped in one task.
 APPLY_ROWS = 65536
+
+# Scale of a column that was constant in a sample, beside that of the others or its value.
+NO_SCALE = 2.0**-100
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,12 @@ def _summarise(points, weights, mass, low, high, mean):  # type: ignore[no-untyp
             value = points[i, j]
             low[j] = min(low[j], value)
             high[j] = max(high[j], value)
-            mean[j] += share * value
+            # As a distance from a row: of values that are far from 0 and near each other, sums
+            # would keep no digit of where the mean is among them. Halves, which cannot overflow.
+            mean[j] += share * (0.5 * value - 0.5 * points[0, j])
+    for j in range(m):
+        half = mean[j]
+        mean[j] = (points[0, j] + half) + half
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,17 +151,18 @@ class Extent:
     def with_part(self, other: "Extent") -> "Extent":
         """Return the extent of both together."""
         share = other.mass / (self.mass + other.mass)
+        half = share * (0.5 * other.mean - 0.5 * self.mean)
         return Extent(
             np.minimum(self.low, other.low),
             np.maximum(self.high, other.high),
-            self.mean * (1.0 - share) + other.mean * share,
+            (self.mean + half) + half,
             self.mass + other.mass,
             self.n_rows + other.n_rows,
         )
 
     def in_units(self, exponent: int) -> "Extent":
         """Return the same with all weights times ``2 ** exponent``."""
-        return replace(self, mass=math.ldexp(self.mass, exponent))
+        return replace(self, mass=float(np.ldexp(self.mass, exponent)))
 
     def frame(self) -> Frame:
         """Return the frame of the columns that are not constant.
@@ -164,8 +172,26 @@ class Extent:
         InputError
             If the extent of a column is not a finite float64.
         """
+        return self._frame_around(self.mean)
+
+    def box(self, columns: NDArray[np.int64]) -> Frame:
+        """Return the frame of the box that the rows fill, its centre the middle of the box.
+
+        Parameters
+        ----------
+        columns : (rank,) int64 ndarray
+            Those that it keeps, also constant ones.
+
+        Raises
+        ------
+        InputError
+            As :meth:`frame`.
+        """
+        return replace(self._frame_around(0.5 * self.low + 0.5 * self.high), columns=columns)
+
+    def _frame_around(self, center: NDArray[np.float64]) -> Frame:
         low, high = self.low, self.high
-        center = np.clip(self.mean, low, high)
+        center = np.clip(center, low, high)
         with np.errstate(over="ignore"):
             scale = np.maximum(high - center, center - low)
         if not np.all(np.isfinite(scale)):
@@ -195,7 +221,7 @@ def widened(shared: Frame, extent: Extent) -> Frame:
     return replace(shared, scale=scale)
 
 
-def with_every_column(sampled: Frame, k: int) -> Frame:
+def with_every_column(sampled: Frame) -> Frame:
     """Return the frame of a sample without a judgement on the columns, for rows that pass once.
 
     Groups of dependent columns are reduced as well, they only need more points. A column that was
@@ -203,15 +229,13 @@ def with_every_column(sampled: Frame, k: int) -> Frame:
     those far inside would lose them.
     """
     every = np.arange(len(sampled.center), dtype=np.int64)
-    # As small as the powers leave room for: those of order k and of the few orders above.
-    no_scale = 2.0 ** -min(100, 700 // (k + 8))
     constant = list(sampled.constant)
     scale = sampled.scale.copy()
     varying = np.delete(scale, constant)
     unit = float(varying.min()) if len(varying) else 1.0
     least = np.finfo(np.float64).tiny  # what is smaller has few digits, or is 0
     scale[constant] = np.maximum(
-        no_scale * np.maximum(unit, np.abs(sampled.center[constant])), least
+        NO_SCALE * np.maximum(unit, np.abs(sampled.center[constant])), least
     )
     return Frame(sampled.center, scale, every)
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
@@ -17,19 +18,24 @@ from momentc.clustering.router import CellRouter, fit_router
 from momentc.effort import working_order
 from momentc.errors import InputError, UsageError
 from momentc.map_function import MapFunction
-from momentc.moments.accumulate import Moments, accumulate_moments, combine_moments
+from momentc.moments.accumulate import Moments, accumulate_moments
 from momentc.moments.frame import Extent, Frame, extent_of
 from momentc.moments.multi_index import product_plan
 from momentc.moments.request import compared_order
+from momentc.moments.totals import Totals
 from momentc.options import CompressOptions
 from momentc.streaming.cell_store import CellStore, Runs
 from momentc.streaming.plan import StreamPlan
 from momentc.weighted import scaled_weights, weight_exponent
 
-__all__ = ["CellStream", "Setting", "fit_setting", "sums_of"]
+__all__ = ["CellStream", "Setting", "fit_setting", "totals_of"]
 
 # Rows that one task puts into the frame, sends to their cells and sums up.
 TASK_ROWS: Final = 16384
+
+# How far from the sample rows may lie, in units of its extent: float64 has to hold both where they
+# are and, in the end, where the sample is among them.
+MOST_REACH: Final = 2.0**900
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +108,16 @@ def fit_setting(
     )
 
 
-def sums_of(arrays: Mapping[str, NDArray[Any]], rank: int, compared: int) -> tuple[Moments, Extent]:
-    """Return moments and extent from the arrays of :meth:`CellStream.sums` (copies)."""
+def totals_of(
+    arrays: Mapping[str, NDArray[Any]], columns: NDArray[np.int64], compared: int
+) -> Totals:
+    """Return the totals from the arrays of :meth:`CellStream.sums` (copies)."""
     high, low = arrays["moments"].copy()
     lowest, highest, mean = arrays["extent"].copy()
-    return (
-        Moments("legendre", product_plan(rank, compared), high, low),
+    return Totals(
         Extent(lowest, highest, mean, float(arrays["mass"][0]), int(arrays["n_rows"][0])),
+        Moments("legendre", product_plan(len(columns), compared), high, low),
+        columns,
     )
 
 
@@ -124,11 +133,9 @@ class CellStream:
 
     Attributes
     ----------
-    moments : Moments or None
-        Of all rows that passed, Legendre products in the setting's frame; None before the first.
-        Of the weights divided by ``2 ** setting.exponent``.
-    extent : Extent or None
-        Where they lie.
+    totals : Totals or None
+        Extent and moments of all rows that passed, None before the first; of the weights divided by
+        ``2 ** setting.exponent``.
     """
 
     def __init__(self, setting: Setting, plan: StreamPlan, n_raw: int) -> None:
@@ -139,8 +146,7 @@ class CellStream:
         self._store = CellStore(
             n_cells, plan.cell_rows(n_cells, products.n_moments), products, n_raw
         )
-        self.moments: Moments | None = None
-        self.extent: Extent | None = None
+        self.totals: Totals | None = None
         self._is_whole = True
 
     def __len__(self) -> int:
@@ -150,7 +156,7 @@ class CellStream:
     @property
     def n_rows(self) -> int:
         """Rows that have passed."""
-        return 0 if self.extent is None else self.extent.n_rows
+        return 0 if self.totals is None else self.totals.extent.n_rows
 
     def add(
         self,
@@ -177,7 +183,7 @@ class CellStream:
         Raises
         ------
         InputError
-            A weight is too large beside those of the sample.
+            A weight is too large beside those of the sample, or a row too far from it.
         VerificationError
             If a full cell cannot be reduced within the tolerance.
         UsageError
@@ -186,12 +192,7 @@ class CellStream:
         setting = self.setting
         with np.errstate(over="ignore"):
             scaled = scaled_weights(weights, setting.exponent)
-        if not np.isfinite(scaled).all():
-            raise InputError(
-                f"a weight of {weights.max():g} is more than float64 can hold beside those of the "
-                f"sample, about {math.ldexp(1.0, setting.exponent):g}; leave out rows whose "
-                "weights count for nothing"
-            )
+        self._require_weights(scaled)
         felt = scaled > 0.0
         if not felt.all():
             # Weights below 1e-308 of the largest: nothing of them is left beside it.
@@ -199,23 +200,28 @@ class CellStream:
         n = len(points)
         if n == 0:
             return
+        columns = setting.frame.columns
+        tasks = [slice(start, start + TASK_ROWS) for start in range(0, n, TASK_ROWS)]
+        extents = map_function(lambda rows: extent_of(points[rows], scaled[rows]), tasks)
+        extent = reduce(Extent.with_part, extents)
+        self._require_reach(extent)
+        before = self.totals
+        if before is not None:
+            extent = before.extent.with_part(extent)
+        box = extent.box(columns)
         local = np.empty((n, setting.frame.rank))
         cells = np.empty(n, dtype=np.int64)
 
-        def take_in(start: int) -> tuple[Extent, Moments]:
-            rows = slice(start, start + TASK_ROWS)
-            here = setting.frame.apply(points[rows])
-            local[rows] = here
-            cells[rows] = setting.router.assign(here)
-            return (
-                extent_of(points[rows], scaled[rows]),
-                accumulate_moments(here, scaled[rows], setting.compared, "legendre"),
-            )
+        def take_in(rows: slice) -> Moments:
+            local[rows] = setting.frame.apply(points[rows])
+            cells[rows] = setting.router.assign(local[rows])
+            in_box = box.apply(points[rows])
+            return accumulate_moments(in_box, scaled[rows], setting.compared, "legendre")
 
-        parts = list(map_function(take_in, range(0, n, TASK_ROWS)))
+        known = [] if before is None else [before.in_frame(box)]
+        moments = [*known, *map_function(take_in, tasks)]
         with self._all_or_nothing():
-            for extent, moments in parts:
-                self._count_in(extent, moments)
+            self.totals = Totals.of_parts(extent, moments, columns)
             self._store.add(local, scaled, index, raw, cells, map_function)
 
     def take_over(
@@ -224,8 +230,7 @@ class CellStream:
         scaled: NDArray[np.float64],
         index: NDArray[np.int64],
         raw: NDArray[np.uint8],
-        moments: Moments,
-        extent: Extent,
+        totals: Totals,
         map_function: MapFunction = map,
     ) -> None:
         """Take in points that stand for more rows than themselves.
@@ -236,20 +241,22 @@ class CellStream:
             As in :meth:`add`.
         scaled : (n,) float64 ndarray
             Weights, divided by ``2 ** setting.exponent`` already.
-        moments : Moments
-            Of the rows that they stand for: Legendre products in this setting's frame, of scaled
-            weights.
-        extent : Extent
-            The same.
+        totals : Totals
+            Of the rows that they stand for, of scaled weights.
+
+        Raises
+        ------
+        InputError
+            A weight is too large beside those of the sample, or a row too far from it.
         """
+        self._require_weights(scaled)
         local = self.setting.frame.apply(points)
-        self._take_in(local, scaled, index, raw, moments, extent, map_function)
+        self._take_in(local, scaled, index, raw, totals, map_function)
 
     def merge(self, other: "CellStream", map_function: MapFunction = map) -> None:
         """Take in the points and moments of another stream with the same setting."""
-        if other.extent is None or other.moments is None:
-            return
-        self._take_in(*other.points(), other.moments, other.extent, map_function)
+        if other.totals is not None:
+            self._take_in(*other.points(), other.totals, map_function)
 
     def reduce(self, map_function: MapFunction = map) -> None:
         """Bring every cell to at most N points."""
@@ -265,25 +272,25 @@ class CellStream:
     def state(self) -> dict[str, NDArray[Any]]:
         """Return all of the state as arrays."""
         self._require_whole()
-        return self._store.state() | ({} if self.extent is None else self.sums())
+        return self._store.state() | ({} if self.totals is None else self.sums())
 
     def runs(self) -> dict[str, NDArray[Any] | Runs]:
         """Return all of the state as :meth:`state` does, without a copy of the points."""
         self._require_whole()
-        return {**self._store.runs(), **({} if self.extent is None else self.sums())}
+        return {**self._store.runs(), **({} if self.totals is None else self.sums())}
 
     def sums(self) -> dict[str, NDArray[Any]]:
-        """Return moments and extent of all rows that passed as arrays; see :func:`sums_of`.
+        """Return the totals of all rows that passed as arrays; see :func:`totals_of`.
 
         Raises
         ------
         ValueError
             None has.
         """
-        moments, extent = self.moments, self.extent
         self._require_whole()
-        if moments is None or extent is None:
+        if self.totals is None:
             raise ValueError("no row has passed")
+        extent, moments = self.totals.extent, self.totals.moments
         return {
             "moments": np.stack([moments.high, moments.low]),
             "extent": np.stack([extent.low, extent.high, extent.mean]),
@@ -294,11 +301,11 @@ class CellStream:
     def restore(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Go on from the state of another stream with the same setting and plan."""
         self._store.restore(arrays)
-        self.moments = self.extent = None
+        self.totals = None
         self._is_whole = True
         if "moments" in arrays:
             setting = self.setting
-            self.moments, self.extent = sums_of(arrays, setting.frame.rank, setting.compared)
+            self.totals = totals_of(arrays, setting.frame.columns, setting.compared)
 
     def _take_in(
         self,
@@ -306,13 +313,14 @@ class CellStream:
         scaled: NDArray[np.float64],
         index: NDArray[np.int64],
         raw: NDArray[np.uint8],
-        moments: Moments,
-        extent: Extent,
+        totals: Totals,
         map_function: MapFunction,
     ) -> None:
+        self._require_reach(totals.extent)
         cells = self.setting.router.assign(local)
+        together = totals if self.totals is None else self.totals.with_part(totals)
         with self._all_or_nothing():
-            self._count_in(extent, moments)
+            self.totals = together
             self._store.add(local, scaled, index, raw, cells, map_function)
 
     @contextmanager
@@ -330,6 +338,26 @@ class CellStream:
                 "count by now: begin again with the first row"
             )
 
-    def _count_in(self, extent: Extent, moments: Moments) -> None:
-        self.extent = extent if self.extent is None else self.extent.with_part(extent)
-        self.moments = moments if self.moments is None else combine_moments(self.moments, moments)
+    def _require_weights(self, scaled: NDArray[np.float64]) -> None:
+        """Refuse weights that are too large beside those of the sample."""
+        if not np.isfinite(scaled).all():
+            raise InputError(
+                "a weight is more than float64 can hold in units of those of the sample, about "
+                f"{math.ldexp(1.0, self.setting.exponent):g}; leave out rows whose weights count "
+                "for nothing"
+            )
+
+    def _require_reach(self, extent: Extent) -> None:
+        """Refuse rows whose distance from the sample leaves float64, before any of them counts."""
+        frame = self.setting.frame
+        with np.errstate(over="ignore"):
+            below, above = frame.center - extent.low, extent.high - frame.center
+            reach = np.maximum(below, above) / frame.scale
+        column = int(np.argmax(reach))
+        if not reach[column] <= MOST_REACH:
+            farthest = extent.low if below[column] > above[column] else extent.high
+            raise InputError(
+                f"column {column} reaches {farthest[column]:g}, so far outside of the place of the "
+                "sample that float64 does not hold the distance in units of the sample's extent; "
+                "remove such rows, or give all rows the memory to be compressed at once"
+            )

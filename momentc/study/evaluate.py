@@ -161,7 +161,7 @@ class Evaluator:
             reduced.local, reduced.weights, measured.highest(order + ORDERS_BEYOND), "monomial"
         )
         frame = measured.data.frame
-        moment_error = error_by_order(measured.moments(after.plan.order), after, frame, frame)
+        moment_error = error_by_order(measured.moments(after.plan.order), after, frame)
         missed = _missed(cell, moment_error)
         if missed is not None:
             return {**cell.as_json(), "failed": missed}

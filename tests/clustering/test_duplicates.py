@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from momentc.clustering import duplicates
 from momentc.clustering.duplicates import merge_duplicates
 from tests.strategies import weighted_sets
 
@@ -96,10 +97,17 @@ def test_many_rows_are_the_same_on_threads() -> None:
     assert np.array_equal(threaded[1], merged)
 
 
+@pytest.mark.parametrize("least_part", [64, duplicates.MARKED_ROWS])
 @pytest.mark.parametrize("n_equal", [0, 1, 40, 6000])
 @pytest.mark.parametrize("n", [300, 20_000])
-def test_few_equal_rows_among_many(n: int, n_equal: int) -> None:
-    """Rows that share a bit by chance are looked into, and differ; beyond some share all are."""
+def test_few_equal_rows_among_many(
+    n: int, n_equal: int, least_part: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that share a bit by chance are looked into, and differ; beyond some share all are.
+
+    Wherever the equal ones are: in one part of those that threads take, or in two.
+    """
+    monkeypatch.setattr(duplicates, "MARKED_ROWS", least_part)
     rng = np.random.default_rng(n_equal)
     points = rng.normal(size=(n, 2))
     points[rng.integers(n, size=n // 100)] = 0.0
@@ -107,7 +115,8 @@ def test_few_equal_rows_among_many(n: int, n_equal: int) -> None:
     points[later] = -points[earlier] + 0.0
     points[earlier] = -points[earlier]
     weights = rng.uniform(size=n)
-    rows, merged = merge_duplicates(points, weights)
+    with ThreadPoolExecutor(2) as pool:
+        rows, merged = merge_duplicates(points, weights, pool.map)
     expected = plain(points, weights)
     assert rows.tolist() == [first for first, _ in expected.values()]
     exact = np.array([float(total) for _, total in expected.values()])

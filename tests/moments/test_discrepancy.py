@@ -145,65 +145,12 @@ def moved(frame: Frame, shift: float | Points, factor: float | Points) -> Frame:
     return Frame(center, factor * frame.scale, frame.columns, frame.constant, frame.dependent)
 
 
-@given(
-    data=weighted_sets(max_rows=60, max_columns=3),
-    size=st.sampled_from([0.5, 1e-6]),
-    shift=st.sampled_from([0.0, -0.3, 0.9]),
-    factor=st.sampled_from([1.0, 0.5, 0.01, 1.7]),
-)
-def test_errors_summed_in_one_frame_and_reported_in_another(
-    data: tuple[Points, Points], size: float, shift: float, factor: float
-) -> None:
-    """Also where the rows lie outside of the first one by a factor of 100."""
-    points, weights = data
-    other_weights = reweighted(weights, 1, size)
-    first, second, frame = both(points, weights, points, other_weights)
-    coordinates = moved(frame, shift, factor)
-    summed = [
-        accumulate_moments(coordinates.apply(points), each, ORDER, "legendre")
-        for each in (weights, other_weights)
-    ]
-    found = error_by_order(summed[0], summed[1], coordinates, frame)
-    expected = error_by_order(first, second, frame, frame)
-    assert found == pytest.approx(expected, rel=1e-7, abs=1e-14)
-    if frame.rank == points.shape[1]:  # the oracle measures all columns
-        exact = oracle.normalised_error_by_order(
-            oracle.moments(points, weights, ORDER, exact_of(frame)),
-            oracle.moments(points, other_weights, ORDER, exact_of(frame)),
-            ORDER,
-        )
-        assert found == pytest.approx(exact, rel=1e-7, abs=1e-14)
-
-
 def test_a_case_to_check_by_hand() -> None:
     """Points 0, 1, 3 in eighths: E[y^2] moves from (0 + 1 + 9)/3 to (0 + 1 + 27)/5."""
     points, weights, other = np.array([[0.0], [1.0], [3.0]]), np.ones(3), np.array([1.0, 1.0, 3.0])
-    coordinates = Frame(np.array([1.0]), np.array([0.5]), np.array([0]))
-    frame = Frame(np.array([0.0]), np.array([8.0]), np.array([0]))
-    summed = [
-        accumulate_moments(coordinates.apply(points), each, 2, "legendre")
-        for each in (weights, other)
-    ]
+    summed = [accumulate_moments(points / 8.0, each, 2, "legendre") for each in (weights, other)]
     expected = [2 / 3, (10 / 5 - 4 / 3) / 8, (28 / 5 - 10 / 3) / 64]
-    assert error_by_order(summed[0], summed[1], coordinates, frame) == pytest.approx(
-        expected, rel=1e-14
-    )
-
-
-def test_only_the_columns_that_are_kept_change_their_frame() -> None:
-    rng = np.random.default_rng(11)
-    points, weights = rng.normal(size=(70, 3)), rng.uniform(0.1, 1.0, 70)
-    points[:, 1] = 5.0
-    other = reweighted(weights, 2, 0.1)
-    first, second, frame = both(points, weights, points, other)
-    assert frame.columns.tolist() == [0, 2]
-    coordinates = moved(frame, np.array([0.25, 7.0, -0.5]), np.array([0.3, 2.0, 0.8]))
-    summed = [
-        accumulate_moments(coordinates.apply(points), each, ORDER, "legendre")
-        for each in (weights, other)
-    ]
-    found = error_by_order(summed[0], summed[1], coordinates, frame)
-    assert found == pytest.approx(error_by_order(first, second), rel=1e-9)
+    assert error_by_order(summed[0], summed[1]) == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("m", [1, 2, 3])
@@ -216,46 +163,22 @@ def test_the_basis_does_not_matter(m: int) -> None:
         accumulate_moments(frame.apply(points), each, ORDER, "legendre")
         for each in (weights, other)
     ]
-    copy = moved(frame, 0.0, 1.0)
     expected = error_by_order(first, second)
     assert min(expected[1:]) > 1e-5
     assert error_by_order(summed[0], summed[1]) == pytest.approx(expected, rel=1e-11)
-    assert error_by_order(summed[0], summed[1], frame, frame) == pytest.approx(expected, rel=1e-11)
-    assert error_by_order(summed[0], summed[1], copy, frame) == pytest.approx(expected, rel=1e-11)
+    assert error_by_order(summed[0], summed[1], frame) == pytest.approx(expected, rel=1e-11)
     relative = relative_error_by_order(first, second, frame)
     assert relative_error_by_order(summed[0], summed[1], frame) == pytest.approx(relative, rel=1e-9)
 
 
-@pytest.mark.parametrize("order", [20, 40])
-def test_high_orders_on_a_line_keep_their_digits(order: int) -> None:
-    """From Legendre products of values up to 50, in whose units the moments are 1e68 and more."""
-    points = np.random.default_rng(12).uniform(-1.0, 1.0, (40, 1))
-    weights = np.ones(40)
-    other = reweighted(weights, 3, 1e-3)
-    frame = fit_frame(points, weights, 5)
-    coordinates = moved(frame, 0.0, 0.02)
-    summed = [
-        accumulate_moments(coordinates.apply(points), each, order, "legendre")
-        for each in (weights, other)
-    ]
-    exact = oracle.normalised_error_by_order(
-        oracle.moments(points, weights, order, exact_of(frame)),
-        oracle.moments(points, other, order, exact_of(frame)),
-        order,
-    )
-    found = error_by_order(summed[0], summed[1], coordinates, frame)
-    assert found == pytest.approx(exact, rel=1e-7, abs=1e-13)
-
-
-def test_constant_columns_only_in_two_frames() -> None:
+def test_constant_columns_and_another_mass() -> None:
     points, weights = np.full((5, 2), 3.0), np.ones(5)
     frame = fit_frame(points, weights, 5)
     summed = [
         accumulate_moments(frame.apply(points), each, ORDER, "legendre")
         for each in (weights, 2.0 * weights)
     ]
-    other = moved(frame, 0.5, 0.5)
-    assert error_by_order(summed[0], summed[1], frame, other) == (1.0, 0.0, 0.0, 0.0, 0.0)
+    assert error_by_order(summed[0], summed[1], frame) == (1.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @given(

@@ -300,3 +300,32 @@ def test_a_part_far_away_moves_the_mean_by_its_mass() -> None:
     assert both.mean == pytest.approx([1e8 / 4.0], rel=1e-15)
     assert (both.low[0], both.high[0], both.n_rows) == (0.0, 1e8, 11)
     assert both.mass == pytest.approx(4.0, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("offset", "size"),
+    [(1.7e9, 1e-2), (1e12, 1.0), (2.45e6, 1e-6), (1.7e15, 10.0), (-1e300, 1e290)],
+)
+@pytest.mark.parametrize("n_parts", [1, 7])
+def test_the_centre_of_narrow_columns_far_from_zero(
+    offset: float, size: float, n_parts: int
+) -> None:
+    """Timestamps, coordinates of a map: a sum of the values would not know where they are."""
+    points = offset + size * np.random.default_rng(0).uniform(size=(50_000, 1))
+    parts = [extent_of(part, np.ones(len(part))) for part in np.array_split(points, n_parts)]
+    extent = functools.reduce(Extent.with_part, parts)
+    frame = extent.frame()
+    exact = sum(map(Fraction, points[:, 0].tolist())) / len(points)
+    off = abs(float(Fraction(float(frame.center[0])) - exact))
+    assert off <= 1e-9 * float(np.ptp(points)) + 2.0 * np.spacing(abs(offset))
+    assert frame.scale[0] == pytest.approx(0.5 * float(np.ptp(points)), rel=0.05)
+
+
+@pytest.mark.parametrize("far", [1e308, 1.7e308])
+def test_the_mean_of_values_at_both_ends_of_float64(far: float) -> None:
+    points = np.array([[-far], [far], [far], [-far], [0.0]])
+    first = extent_of(points, np.ones(5))
+    both = extent_of(points[:2], np.ones(2)).with_part(extent_of(points[2:], np.ones(3)))
+    for extent in (first, both):
+        assert abs(extent.mean[0]) <= 1e-15 * far
+        assert extent.frame().scale[0] == pytest.approx(far)
