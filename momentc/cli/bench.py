@@ -61,7 +61,7 @@ def bench(
             "--threads",
             "-T",
             metavar="LIST",
-            help="Numbers of threads to compare, as 1,2. Default: all that may be used.",
+            help="Numbers of threads to compare, as 1,2; 0 is all that may be used. Default: 0.",
         ),
     ] = None,
     repeats: Annotated[
@@ -117,7 +117,7 @@ def bench(
         targets=() if target == MINIMAL else parse_doublings("--target", target),
         minimal=target == MINIMAL,
         fraction=fraction,
-        threads=parse_numbers("--threads", threads) or (all_threads,),
+        threads=_threads(threads, all_threads),
         baselines=parse_words(baseline),
         effort=effort,  # type: ignore[arg-type]  # CompressOptions checks the word
         repeats=repeats,
@@ -144,3 +144,8 @@ def bench(
             "some timed results of momentc do not have the moments of their input within "
             f"{tolerance:.1e}; the table says which"
         )
+
+
+def _threads(text: str | None, every: int) -> tuple[int, ...]:
+    numbers = parse_numbers("--threads", text, least=0) or (0,)
+    return tuple(dict.fromkeys(number or every for number in numbers))

@@ -5,7 +5,7 @@ from momentc.errors import UsageError
 __all__ = ["parse_doublings", "parse_numbers", "parse_words"]
 
 
-def parse_numbers(option: str, text: str | None) -> tuple[int, ...]:
+def parse_numbers(option: str, text: str | None, *, least: int = 1) -> tuple[int, ...]:
     """Return the numbers of ``1:6`` (both ends included), ``200,500`` or ``1:4,8``.
 
     Parameters
@@ -14,12 +14,14 @@ def parse_numbers(option: str, text: str | None) -> tuple[int, ...]:
         Its name, for the message.
     text : str or None
         None gives no numbers.
+    least : int
+        The smallest that may be.
 
     Raises
     ------
     UsageError
     """
-    return _parse(option, text, doubling=False)
+    return _parse(option, text, doubling=False, least=least)
 
 
 def parse_doublings(option: str, text: str | None) -> tuple[int, ...]:
@@ -32,16 +34,16 @@ def parse_words(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
 
 
-def _parse(option: str, text: str | None, *, doubling: bool) -> tuple[int, ...]:
+def _parse(option: str, text: str | None, *, doubling: bool, least: int = 1) -> tuple[int, ...]:
     if text is None:
         return ()
     found: list[int] = []
     for part in text.split(","):
         first, colon, last = part.strip().partition(":")
         ends = (first, last) if colon else (first, first)
-        if not all(end.isdecimal() and 0 < len(end) <= 12 and int(end) > 0 for end in ends):
+        if not all(end.isdecimal() and 0 < len(end) <= 12 and int(end) >= least for end in ends):
             raise UsageError(
-                f"{option} is {text!r}; expected numbers above 0 as 1,2,5 or "
+                f"{option} is {text!r}; expected numbers above {least - 1} as 1,2,5 or "
                 + ("1000:16000 (which doubles)" if doubling else "1:6 (with both ends)")
             )
         low, high = int(ends[0]), int(ends[1])

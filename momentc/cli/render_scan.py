@@ -29,6 +29,8 @@ def scan_facts(content: dict[str, Any], output: str | None, plot: str | None) ->
         facts.append(
             ("result", "other tasks are still to come; the last one to end writes the table")
         )
+    if len(content["rows"]) > MOST_ROWS and not content["polylog"]:
+        facts.append(("errors", f"{len(content['rows'])} rows, more than a terminal shows"))
     worst = [row["moment_error"] for row in content["rows"] if row["method"] == "momentc"]
     if worst:
         facts.append(("moment error", f"at most {format_error(max(worst))} up to order k"))
@@ -114,30 +116,33 @@ def _exponents(found: Sequence[dict[str, Any]], rank: int | None) -> Table | Non
 
     Beside the theory, where there is one. Its m are the independent columns.
     """
-    known = [row for row in found if row["theory"]] or [
-        row for row in found if row["k"] and row["target"] is None
-    ]
+    known = [row for row in found if row["theory"]] or [row for row in found if row["k"]]
     names = list(dict.fromkeys(row["family"] for row in known))
     if not names:
         return None
     family = next((name for name in ("eq13", "eq98") if name in names), names[0])
     along = found[0]["along"]
     several = len({row["d"] for row in known}) > 1
+    targets = any(row["target"] is not None for row in known)
     ordered = sorted(
         (row for row in known if row["family"] == family),
-        key=lambda row: (row["m"], row["d"] or 0, row["method"], row["k"]),
+        key=lambda row: (row["m"], row["d"] or 0, row["target"] or 0, row["method"], row["k"]),
     )
     lines = [
         [
             str(row["m"] if rank is None else rank),
-            *([format_count(row["d"])] if several else ()), row["method"], str(row["k"]),
+            *([format_count(row["d"])] if several else ()),
+            *([format_count(row["target"])] if targets else ()), row["method"], str(row["k"]),
             f"{row['exponent']:.2f} ± {row['standard_error']:.2f}",
             f"{row['theory']:.2f}" if row["theory"] else "-", str(row["points"]),
         ]
         for row in ordered
     ]  # fmt: skip
     title = f"Exponent of the error of {family} in {'d' if along == 'd' else 'the target'}"
-    head = ("m", *(("d",) if several else ()), "method", "k", "fitted", "(k+1)/m + 0.5", "points")
+    head = (
+        "m", *(("d",) if several else ()), *(("target",) if targets else ()), "method", "k",
+        "fitted", "(k+1)/m + 0.5", "points",
+    )  # fmt: skip
     return (title, head, lines)
 
 

@@ -6,15 +6,13 @@ worker that died had; what each piece of work gives does not depend on that.
 """
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Final
 
-from momentc.engine.processes import thread_environment
+from momentc.engine.processes import interrupts_held_back, thread_environment
 from momentc.engine.tree import merge_in_tree
 from momentc.errors import MemoryBudgetError, MomentcError, UsageError
 from momentc.map_function import TreeFunction
@@ -88,7 +86,7 @@ def dask_tree(scheduler: str | None, n_workers: int) -> Iterator[TreeFunction]:
         # What goes wrong is raised here, where it has a message for the user.
         stack.enter_context(silence_logging_cmgr(logging.CRITICAL))
         if scheduler is None:
-            with _interrupts_held_back():
+            with interrupts_held_back():
                 cluster = stack.enter_context(local_cluster(n_workers))
             client = Client(cluster, set_as_default=False)
         else:
@@ -100,22 +98,6 @@ def dask_tree(scheduler: str | None, n_workers: int) -> Iterator[TreeFunction]:
                     "such as tcp://host:8786"
                 ) from error
         yield tree_on(stack.enter_context(client))
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    """Keep Ctrl-C, which a terminal sends to all processes, from those that are started inside.
-
-    They, and the threads that start others later, inherit the mask of this thread. What comes
-    meanwhile arrives at the end.
-    """
-    # The first process that multiprocessing starts is this one, and it takes the mask away.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def current_client() -> "Client":

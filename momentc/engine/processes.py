@@ -13,13 +13,14 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from momentc.cpus import THREAD_VARIABLES
 from momentc.errors import MemoryBudgetError
 
-__all__ = ["run_in_processes", "thread_environment"]
+__all__ = ["interrupts_held_back", "run_in_processes", "thread_environment"]
 
 
 def thread_environment(n_threads: int) -> dict[str, str]:
@@ -74,7 +75,7 @@ def run_in_processes(
     def submit_next() -> None:
         for position, item in waiting:
             # A process starts when there is work for it, and reads its environment then.
-            with _environment(variables):
+            with _environment(variables), interrupts_held_back():
                 futures[pool.submit(_do, function, item)] = position
             return
 
@@ -108,6 +109,22 @@ def _end(pool: ProcessPoolExecutor, others: set[BaseProcess]) -> None:
 
 
 @contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Keep Ctrl-C, which a terminal sends to all processes, from those that are started inside.
+
+    They, and the threads that start others later, inherit the mask of this thread. What comes
+    meanwhile arrives at the end.
+    """
+    # The first process that multiprocessing starts is this one, and it takes the mask away.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
@@ -124,6 +141,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 def _begin(prepare: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     """Settle a process that has just started."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from momentc.errors import UsageError
-from momentc.moments.request import MOST_MOMENTS
+from momentc.errors import RequestError, UsageError
+from momentc.moments.request import MOST_MOMENTS, largest_order
 from momentc.study.methods import ORDERED
 from momentc.study.synthetic import polylog_setting
 from momentc.text import readable
@@ -92,7 +92,7 @@ def plan_file(
 
     Raises
     ------
-    UsageError
+    RequestError
         If no cell is left.
     """
     cells: list[Cell] = []
@@ -101,7 +101,7 @@ def plan_file(
         if target >= d:
             skipped.append(_keeps_all(target, d))
             continue
-        possible = [k for k in ks if math.comb(rank + k, k) <= min(target, MOST_MOMENTS)]
+        possible = [k for k in ks if _possible(rank, k, target)]
         skipped += _too_large(set(ks) - set(possible), rank, target)
         for trial in range(trials):
             cells += _methods("file", m, d, possible, target, methods, trial)
@@ -128,6 +128,8 @@ def plan_synthetic(
     Raises
     ------
     UsageError
+        If the fraction is none.
+    RequestError
         If no cell is left.
     """
     if fraction is not None and not 0.0 < fraction < 1.0:
@@ -140,19 +142,19 @@ def plan_synthetic(
             for trial in range(trials):
                 if targets:
                     for target in targets:
-                        possible = [k for k in ks if math.comb(m + k, k) <= target < d]
+                        possible = [k for k in ks if target < d and _possible(m, k, target)]
                         cells += _methods(kind, m, d, possible, target, methods, trial)
                     continue
                 assert fraction is not None
                 by_target: dict[int, list[int]] = {}
                 for k in ks:
                     target = max(part_of(fraction, d), math.comb(m + k, k))
-                    if target < d:
+                    if target < d and _possible(m, k, target):
                         by_target.setdefault(target, []).append(k)
                 for target, possible in by_target.items():
                     cells += _methods(kind, m, d, possible, target, methods, trial)
             for most in sorted(targets) or [d - 1]:
-                skipped += _too_large({k for k in ks if math.comb(m + k, k) > most}, m, most)
+                skipped += _too_large({k for k in ks if not _possible(m, k, most)}, m, most)
     return _plan(cells, skipped)
 
 
@@ -175,8 +177,8 @@ def plan_polylog(
             if target >= d:
                 skipped.append(_keeps_all(target, d))
                 continue
-            skipped += _too_large({k for k in ks if math.comb(m + k, k) > target}, m, target)
-            possible = [k for k in ks or POLYLOG_ORDERS[m] if math.comb(m + k, k) <= target]
+            skipped += _too_large({k for k in ks if not _possible(m, k, target)}, m, target)
+            possible = [k for k in ks or POLYLOG_ORDERS[m] if _possible(m, k, target)]
             for trial in range(trials):
                 cells += _methods(kind, m, d, possible, target, methods, trial)
     return _plan(cells, skipped)
@@ -220,6 +222,10 @@ def _methods(
     ]
 
 
+def _possible(rank: int, k: int, target: int) -> bool:
+    return math.comb(rank + k, k) <= min(target, MOST_MOMENTS)
+
+
 def _keeps_all(target: int, d: int) -> str:
     return f"target {target} keeps all {d} rows: nothing to measure"
 
@@ -231,9 +237,17 @@ def _too_large(ks: Iterable[int], rank: int, target: int) -> list[str]:
     lowest = orders[0]
     which = f"k = {lowest}" if len(orders) == 1 else f"k = {lowest} .. {orders[-1]}"
     at_least = "" if len(orders) == 1 else " or more"
+    columns = "1 column" if rank == 1 else f"{rank} columns"
+    n_moments = math.comb(rank + lowest, lowest)
+    most = min(target, MOST_MOMENTS)
+    too_many = (
+        f"too many for target {target}" if n_moments > target
+        else f"and more than {MOST_MOMENTS} cannot be worked with"
+    )  # fmt: skip
+    largest = largest_order(rank, most)
+    remedy = f"k = {largest} is the largest that will do" if largest else "no k will do"
     return [
-        f"{which} in {rank} columns has {readable(math.comb(rank + lowest, lowest))} moments"
-        f"{at_least}, too many for target {target}"
+        f"{which} in {columns} has {readable(n_moments)} moments{at_least}, {too_many}; {remedy}"
     ]
 
 
@@ -242,7 +256,7 @@ def _plan(cells: Sequence[Cell], skipped: Sequence[str]) -> Plan:
     notes = tuple(dict.fromkeys(skipped))
     if not unique:
         because = f": {notes[0]}" if notes else ""
-        raise UsageError(
+        raise RequestError(
             f"there is nothing to scan{because}; choose other --target, --k or numbers of rows"
         )
     return Plan(tuple(sorted(unique, key=lambda cell: (cell.m, cell.d, cell.trial))), notes)

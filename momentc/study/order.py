@@ -76,8 +76,8 @@ class OrderTrial:
 
     @property
     def largest(self) -> float:
-        """The largest error of a family."""
-        return max(self.rms.values())
+        """The largest error of a family, negligible ones counted as equal."""
+        return max(NEGLIGIBLE, *self.rms.values())
 
     @property
     def typical(self) -> float:
@@ -287,7 +287,20 @@ def _reason(
         f"; k = {trial.k}: {_error(trial.typical)} and {_error(trial.largest)}"
         for trial in (trials[max(0, place - 1) : place] + trials[place + 1 : place + 2])
     )
-    better = any(trial.typical < best.typical for trial in _admissible(trials))
+    admissible = _admissible(trials)
+    better = any(trial.typical < best.typical for trial in admissible)
+    # One that is better in the mean by more than counts as equal, and yet was not chosen.
+    excluded = [
+        trial for trial in trials
+        if trial not in admissible and AS_GOOD * trial.typical < best.typical
+    ]  # fmt: skip
+    least = min(trials, key=lambda trial: trial.largest)
+    worse = (
+        f"; {', '.join(f'k = {trial.k}' for trial in excluded)}, better in the mean, "
+        f"{'is' if len(excluded) == 1 else 'are'} more than {TOLERATED:g} times as far off in the "
+        f"worst family as k = {least.k} ({_error(least.largest)})"
+        if excluded else ""
+    )  # fmt: skip
     equal = (
         f"; up to {AS_GOOD - 1.0:.0%} counts as equal, and of equal ones the least work is chosen"
         if better else ""
@@ -295,7 +308,7 @@ def _reason(
     return (
         f"k = {best.k}{kept} was chosen for target {target}: on {part} rows{smaller} held-out "
         f"functions are off by {_error(best.typical)} in the geometric mean of their families, and "
-        f"by {_error(best.largest)} in the worst{others}{equal}"
+        f"by {_error(best.largest)} in the worst{others}{worse}{equal}"
     )
 
 

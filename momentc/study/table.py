@@ -33,7 +33,8 @@ def records_to_csv(records: Sequence[dict[str, Any]]) -> str:
 def rows_to_csv(rows: Sequence[dict[str, Any]]) -> str:
     """Return rows with a header; a column that only some rows have is empty in the others.
 
-    Columns stand in the order of their first row, but numbered and named families together.
+    Columns stand in the order of their first row, but those of stages, of orders and of families
+    together behind the others.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     names.sort(key=_rank)
@@ -46,11 +47,13 @@ def rows_to_csv(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _rank(name: str) -> tuple[int, int]:
+    if name.startswith("stage_"):
+        return 1, 0
     if name.startswith("moment_error_"):
-        return 1, int(name.removeprefix("moment_error_"))
+        return 2, int(name.removeprefix("moment_error_"))
     if name.startswith(("rms_", "mean_abs_", "worst_")):
-        return 2, 0
-    return (3, 0) if name == "failed" else (0, 0)
+        return 3, 0
+    return (4, 0) if name == "failed" else (0, 0)
 
 
 def _text(value: Any) -> Any:

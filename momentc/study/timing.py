@@ -13,8 +13,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.errors import UsageError
+from momentc.errors import RequestError
 from momentc.moments.discrepancy import worst_error
+from momentc.moments.request import MOST_MOMENTS
 from momentc.options import CompressOptions, Effort
 from momentc.pipeline import compress_points
 from momentc.study.baselines import BASELINES, why_not
@@ -90,7 +91,7 @@ def plan_bench(
 
     Raises
     ------
-    UsageError
+    RequestError
         If no cell is left.
     """
     cells: list[BenchCell] = []
@@ -101,7 +102,12 @@ def plan_bench(
                 n_moments = math.comb(m + k, k)
                 rule = n_moments if fraction is None else max(part_of(fraction, d), n_moments)
                 for target in targets or (rule,):
-                    if n_moments <= target < d:
+                    if n_moments > MOST_MOMENTS:
+                        skipped.append(
+                            f"m = {m}, k = {k} is left out: of C(m+k,k) = {readable(n_moments)} "
+                            f"moments no more than {MOST_MOMENTS} can be worked with"
+                        )
+                    elif n_moments <= target < d:
                         cells += [BenchCell(m, k, d, target, n) for n in threads]
                     else:
                         skipped.append(
@@ -109,8 +115,8 @@ def plan_bench(
                             f"target must be at least C(m+k,k) = {readable(n_moments)} and below d"
                         )
     if not cells:
-        raise UsageError(f"there is nothing to time: {skipped[0]}")
-    return tuple(dict.fromkeys(cells)), tuple(skipped)
+        raise RequestError(f"there is nothing to time: {skipped[0]}")
+    return tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(skipped))
 
 
 def measure_cell(job: tuple[BenchCell, BenchSetting]) -> dict[str, Any]:

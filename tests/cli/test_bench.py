@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
+from momentc.cpus import available_threads
 from momentc.errors import UsageError
 from momentc.files import bench as bench_files
 from momentc.study.baselines import BASELINES
@@ -91,8 +92,6 @@ def test_a_baseline_that_is_wrong_is_named(
         (("--fraction", "0.2", "--target", "min"), "give one of them"),
         (("--repeats", "0"), "--repeats must be at least 1"),
         (("--d", "10:5"), "the range is empty"),
-        (("--target", "1"), "nothing to time"),
-        (("--m", "20000", "--k", "20000", "--d", "1000"), "C(m+k,k) = about 1e12039"),
         (("--effort", "much"), "effort must be one of"),
     ],
 )
@@ -102,7 +101,40 @@ def test_wrong_usage(invoke: Invoke, arguments: tuple[str, ...], said: str) -> N
     assert said in outcome.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--target", "1"), "the target must be at least C(m+k,k) = 3"),
+        (("--m", "20000", "--k", "20000", "--d", "1000"), "C(m+k,k) = about 1e12039"),
+        (("--k", "20000", "--d", "30000"), "20001 moments no more than 20000 can be worked with"),
+    ],
+)
+def test_what_cannot_be_met(invoke: Invoke, arguments: tuple[str, ...], said: str) -> None:
+    outcome = invoke(*TINY, *arguments)
+    assert (outcome.code, outcome.stdout) == (4, b"")
+    assert "nothing to time" in outcome.stderr
+    assert said in outcome.stderr
+
+
+def test_no_threads_are_all_threads(invoke: Invoke) -> None:
+    outcome = invoke(*TINY, "--d", "200", "--threads", "0", "--json")
+    assert outcome.code == 0
+    (cell,) = json.loads(outcome.text)["cells"]
+    assert cell["threads"] == available_threads()
+
+
+def test_the_columns_of_a_table_stand_in_one_order(invoke: Invoke, tmp_path: Path) -> None:
+    """Whatever stages the first cell has: those of all stand behind the rest."""
+    outcome = invoke(*TINY, "--m", "2,1", "--d", "200,400", "--baseline", "svd", "-o", "b.csv")
+    assert outcome.code == 0
+    head = (tmp_path / "b.csv").read_text().splitlines()[0].split(",")
+    stages = [name for name in head if name.startswith("stage_")]
+    assert {"stage_reduction", "stage_surplus_matching"} <= set(stages)
+    assert head[-len(stages) :] == stages
+
+
 def test_lists_of_numbers() -> None:
+    assert parse_numbers("--threads", "0,2", least=0) == (0, 2)
     assert parse_numbers("--k", "1:4,8, 2") == (1, 2, 3, 4, 8)
     assert parse_numbers("--k", None) == ()
     assert parse_doublings("--d", "1000:9000") == (1000, 2000, 4000, 8000)

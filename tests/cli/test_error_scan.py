@@ -193,6 +193,25 @@ def test_the_exponents_have_rows_or_are_not_shown(
     assert kinks.splitlines()[2].split()[-2] == "-", "the theory is for smooth functions"
 
 
+def test_exponents_in_d_for_fixed_targets_name_them(invoke: Invoke) -> None:
+    outcome = invoke(
+        *UNIFORM, "--m", "3", "--k", "1", "--d", "200,400,800", "--target", "20,40", "-o", "t.csv",
+        "--method", "momentc", "--families", "relu", "--no-progress", "-T", "1",
+    )  # fmt: skip
+    lines = outcome.text.split("Exponent of the error of ")[1].splitlines()
+    assert lines[1].split()[:4] == ["m", "target", "method", "k"]
+    assert [line.split()[1] for line in lines[2:4]] == ["20", "40"]
+
+
+def test_a_table_that_is_too_long_for_a_terminal_is_said_to_be(
+    invoke: Invoke, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("momentc.cli.render_scan.MOST_ROWS", 3)
+    outcome = invoke(*SCAN, "--k", "1,2", "--target", "20,40", "--method", "momentc")
+    assert "Error of the function panel" not in outcome.text
+    assert "4 rows, more than a terminal shows" in outcome.text
+
+
 def test_the_theory_counts_independent_columns(invoke: Invoke, tmp_path: Path) -> None:
     points = np.random.default_rng(0).normal(size=(300, 1))
     np.save(tmp_path / "x.npy", np.hstack([points, 2.0 * points + 1.0, np.ones((300, 1))]))
@@ -442,12 +461,14 @@ def test_finished_cells_are_used_again_unless_told(
         ((*UNIFORM, "--fraction", "0"), 2, "between 0 and 1"),
         ((*UNIFORM, "--polylog", "--target", "30"), 2, "has targets of its own"),
         ((*UNIFORM, "--polylog", "--max-error", "1"), 2, "has targets of its own"),
-        ((*UNIFORM, "--polylog", "--d", "200"), 2, "keeps all 200 rows"),
+        ((*UNIFORM, "--polylog", "--d", "200"), 4, "keeps all 200 rows"),
         ((*UNIFORM, "-w", "w.npy", "--columns", "0"), 2, "--weights, --columns: for an input"),
-        ((*UNIFORM, "--d", "100", "--target", "100"), 2, "target 100 keeps all 100 rows"),
+        ((*UNIFORM, "--d", "100", "--target", "100"), 4, "target 100 keeps all 100 rows"),
         ((*SCAN, "--target", "30", "--max-error", "inf"), 2, "expected a finite number above 0"),
         ((*SCAN, "--target", "30", "-o", "none/x.csv"), 6, "none"),
-        ((*SCAN, "--target", "400"), 2, "keeps all 400 rows"),
+        ((*SCAN, "--target", "400"), 4, "keeps all 400 rows"),
+        ((*SCAN, "--target", "30", "--k", "200"), 4, "is the largest that will do"),
+        ((*UNIFORM, "--m", "1", "--k", "20000", "--d", "30000"), 4, "more than 20000 cannot be"),
         (("error-scan", "missing.h5", "--target", "3"), 3, "no such file"),
     ],
 )

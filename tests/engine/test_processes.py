@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,3 +70,35 @@ def test_an_error_of_the_preparation_is_what_it_is() -> None:
 def test_a_process_that_is_killed() -> None:
     with pytest.raises(MemoryBudgetError, match="ended from outside"):
         dict(run_in_processes(be_killed, [1, 2], 2))
+
+
+SLOW_TO_START = """
+import sys, time
+from momentc.engine.processes import run_in_processes
+
+if __name__ == "__main__":
+    try:
+        print("begun", flush=True)
+        dict(run_in_processes(time.sleep, [60, 60], 2))
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("after", [0.05, 0.1, 0.15, 0.2, 0.3, 0.5])
+def test_ctrl_c_while_processes_start_is_for_the_parent(after: float, tmp_path: Path) -> None:
+    """A terminal sends it to all: those that are about to start must say nothing of it."""
+    script = tmp_path / "script.py"
+    script.write_text(SLOW_TO_START)
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    time.sleep(after)
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (130, b"")

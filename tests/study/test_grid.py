@@ -2,7 +2,7 @@
 
 import pytest
 
-from momentc.errors import UsageError
+from momentc.errors import RequestError, UsageError
 from momentc.study.grid import (
     Cell,
     cost_of,
@@ -23,12 +23,30 @@ def test_methods_without_an_order_stand_once_for_each_target() -> None:
 def test_what_cannot_be_is_left_out_and_said() -> None:
     plan = plan_file(3, 1000, 3, [2, 5], [20, 60, 1000], ["momentc"], 1)
     assert [(cell.k, cell.target) for cell in plan.cells] == [(2, 20), (2, 60), (5, 60)]
-    assert "k = 5 in 3 columns has 56 moments, too many for target 20" in plan.skipped
+    assert (
+        "k = 5 in 3 columns has 56 moments, too many for target 20; k = 3 is the largest that will "
+        "do" in plan.skipped
+    )
     assert "target 1000 keeps all 1000 rows: nothing to measure" in plan.skipped
     plan = plan_file(2, 1000, 2, range(1, 10_001), [50], ["momentc"], 1)
     assert plan.skipped == (
-        "k = 9 .. 10000 in 2 columns has 55 moments or more, too many for target 50",
+        "k = 9 .. 10000 in 2 columns has 55 moments or more, too many for target 50; k = 8 is the "
+        "largest that will do",
     )
+
+
+def test_no_target_helps_where_there_are_too_many_moments() -> None:
+    said = (
+        "k = 20000 in 1 column has 20001 moments, and more than 20000 cannot be worked with; "
+        "k = 19999 is the largest that will do"
+    )
+    plan = plan_file(1, 30_000, 1, [3, 20_000], [25_000], ["momentc"], 1)
+    assert ([cell.k for cell in plan.cells], plan.skipped) == ([3], (said,))
+    for targets, fraction in (([25_000], None), ([], 0.9)):
+        synthetic = plan_synthetic(
+            "uniform", [1], [30_000], [3, 20_000], targets, fraction, ["momentc"], 1
+        )
+        assert ([cell.k for cell in synthetic.cells], synthetic.skipped) == ([3], (said,))
 
 
 def test_a_part_is_that_of_the_decimal_fraction() -> None:
@@ -41,7 +59,7 @@ def test_the_rank_counts_and_not_the_columns() -> None:
 
 
 def test_nothing_left_is_an_error() -> None:
-    with pytest.raises(UsageError, match="nothing to scan: k = 9 in 3 columns has 220"):
+    with pytest.raises(RequestError, match="nothing to scan: k = 9 in 3 columns has 220"):
         plan_file(3, 1000, 3, [9], [20], ["momentc"], 1)
 
 
@@ -83,5 +101,5 @@ def test_keys_tell_all_cells_apart() -> None:
 
 
 def test_moments_that_nobody_can_count() -> None:
-    with pytest.raises(UsageError, match="has about 1e12039 moments"):
+    with pytest.raises(RequestError, match="has about 1e12039 moments"):
         plan_synthetic("uniform", [20_000], [1000], [20_000], [], 0.1, ["momentc"], 1)

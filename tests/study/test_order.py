@@ -1,12 +1,19 @@
 """The choice of the order for a target."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from momentc.compression import Compression
 from momentc.errors import RequestError
 from momentc.options import CompressOptions
+from momentc.pipeline import compress_points
 from momentc.study import order
 from momentc.study.order import OrderTrial, candidate_orders, choose_order, pick
+
+Array = NDArray[np.float64]
 
 
 def trial(k: int, kept: int, smooth: float, rough: float) -> OrderTrial:
@@ -31,6 +38,41 @@ def test_a_choice_that_is_not_the_least_says_why() -> None:
     assert pick([cheap, better]) == cheap
     assert "up to 15% counts as equal" in order._reason(cheap, [cheap, better], 20, 20, 50, 50)
     assert "counts as equal" not in order._reason(better, [cheap, better], 20, 20, 50, 50)
+
+
+def test_the_largest_errors_are_equal_too_where_they_are_rounding() -> None:
+    assert pick([trial(3, 3, 1.7e-14, 1.7e-14), trial(4, 4, 1.3e-15, 1.3e-15)]).k == 3
+
+
+def test_a_better_mean_that_was_not_chosen_is_explained() -> None:
+    """The one that decides may be neither the chosen one nor its neighbour."""
+    trials = [trial(1, 1, 1e-3, 3.0e-5), trial(7, 12, 1e-11, 3.4e-5), trial(8, 11, 1e-13, 4.6e-4)]
+    best = pick(trials)
+    assert best.k == 7
+    said = order._reason(best, trials, 500, 500, 4000, 20_000)
+    assert "k = 8, better in the mean, is more than 1.5 times as far off" in said
+    assert "as k = 7 (3.4e-05)" in said
+    assert "better in the mean" not in order._reason(best, trials[:2], 500, 500, 4000, 20_000)
+
+
+def test_parts_carry_the_weights_of_their_rows() -> None:
+    points = np.arange(40_000.0)[:, None]
+    parts = order._parts(points, 3.0 * points[:, 0] + 1.0, 50, 0)
+    assert len(parts) == 2
+    for rows, weights in parts:
+        assert len(rows) < len(points)
+        assert np.array_equal(weights, 3.0 * rows[:, 0] + 1.0)
+
+
+def test_an_order_that_misses_its_moments_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(points: Array, weights: Array, options: CompressOptions) -> Compression:
+        found = compress_points(points, weights, options)
+        return found if options.k < 3 else replace(found, error=(1.0,) * len(found.error))
+
+    monkeypatch.setattr(order, "compress_points", missing)
+    points = np.random.default_rng(0).uniform(-1, 1, (800, 2))
+    choice = choose_order(points, np.ones(800), CompressOptions(k=1, target=60, threads=1))
+    assert [trial.k for trial in choice.trials] == [1, 2]
 
 
 def test_of_equal_results_the_one_that_promises_most() -> None:

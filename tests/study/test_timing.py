@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from momentc.errors import UsageError
+from momentc.errors import RequestError
 from momentc.study.baselines import BASELINES, why_not
 from momentc.study.timing import BenchCell, BenchSetting, measure_cell, plan_bench
 
@@ -18,8 +18,11 @@ def test_cells_follow_the_rule_or_the_list() -> None:
     assert [c.target for c in cells] == [500]
     assert len(skipped) == 2
     assert plan_bench([3], [5], [1000], [], None, [1])[0][0].target == 56
-    with pytest.raises(UsageError, match="nothing to time"):
+    with pytest.raises(RequestError, match="nothing to time"):
         plan_bench([3], [5], [50], [], None, [1])
+    cells, skipped = plan_bench([1], [3, 20_000], [30_000], [], None, [1, 2])
+    assert {c.k for c in cells} == {3}
+    assert len(skipped) == 1
 
 
 def test_a_cell_is_timed_and_verified() -> None:
