@@ -178,10 +178,17 @@ class MomentCompressor:
 
         Raises
         ------
+        UsageError
+            After :meth:`fit`: its rows are gone, and would be missing in the result.
         As :func:`compress`. A batch is taken in whole or not at all; where an interruption comes
         too late for that, all that follows raises `UsageError`: begin again with a new compressor.
         """
         _refuse_y(y)
+        if self._batches is None and hasattr(self, "result_"):
+            raise UsageError(
+                "partial_fit() after fit(): the rows of fit() are gone and would not count. Give "
+                "all rows to partial_fit(), in a new compressor"
+            )
         array = _as_array(X, "X")
         weights = _as_weights(sample_weight)
         if array.shape == (0,) and (weights is None or len(weights) == 0):

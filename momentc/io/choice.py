@@ -7,7 +7,7 @@ import numpy as np
 
 from momentc.errors import InputError
 
-__all__ = ["Candidate", "MissingDatasetError", "choose", "named_like_weights"]
+__all__ = ["Candidate", "MissingDatasetError", "choose", "choose_weights", "named_like_weights"]
 
 MAX_LISTED = 20
 """Lines of a list in a message; more do not help to choose."""
@@ -113,6 +113,41 @@ def choose(name: str, found: list[Candidate], refused: list[str]) -> str:
         + (f"; it holds\n{_listed(found)}" if found else "")
         + (f"\n{RESHAPE}" if any(len(candidate.shape) > 2 for candidate in numeric) else "")
         + "".join(f"\n  {reason}" for reason in refused[:MAX_LISTED])
+    )
+
+
+def choose_weights(name: str, found: list[Candidate], n_rows: int) -> str:
+    """Pick the only array with a real number for each row, or the only one named like weights.
+
+    Parameters
+    ----------
+    name : str
+        The file, for the message.
+    found : list of Candidate
+        All arrays of the file.
+    n_rows : int
+        Rows that want weights.
+
+    Raises
+    ------
+    InputError
+        None, or several; the message lists them.
+    """
+    numeric = [candidate for candidate in found if candidate.dtype.kind in "biuf"]
+    fitting = [array for array in numeric if array.shape in {(n_rows,), (n_rows, 1)}]
+    named = [array for array in fitting if named_like_weights(array.dataset)]
+    for several in (fitting, named):
+        if len(several) == 1:
+            return several[0].dataset
+    if fitting:
+        raise InputError(
+            f"weights {name}: it holds {len(fitting)} arrays with a number for each of the "
+            f"{n_rows} rows. Name one, as in --weights {name}:{fitting[0].dataset}\n"
+            f"{_listed(fitting)}"
+        )
+    raise InputError(
+        f"weights {name}: it holds no array with a number for each of the {n_rows} rows"
+        + (f"; it holds\n{_listed(found)}" if found else "")
     )
 
 

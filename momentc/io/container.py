@@ -115,13 +115,22 @@ def _read_head(file: BinaryIO, name: str) -> bytes:
         raise InputError(f"{name} cannot be read: {error.strerror}") from error
 
 
-def open_array(container: Container, dataset: str | None, *, allow_external: bool) -> SourceBase:
-    """Open one array of a container, as a weighted one if momentc wrote it."""
+def open_array(
+    container: Container,
+    dataset: str | None,
+    *,
+    allow_external: bool,
+    n_weights: int | None = None,
+) -> SourceBase:
+    """Open one array of a container, as a weighted one if momentc wrote it.
+
+    Where none is named it is the one that can be meant: as rows, or as weights of ``n_weights``.
+    """
     if container.form is FileFormat.NPY:
         return _open_npy(container, dataset)
     if container.form is FileFormat.NPZ:
-        return _open_npz(container, dataset)
-    return _open_hdf5(container, dataset, allow_external=allow_external)
+        return _open_npz(container, dataset, n_weights)
+    return _open_hdf5(container, dataset, n_weights, allow_external=allow_external)
 
 
 def _open_npy(container: Container, dataset: str | None) -> SourceBase:
@@ -143,20 +152,24 @@ def _open_npy(container: Container, dataset: str | None) -> SourceBase:
         raise
 
 
-def _open_npz(container: Container, dataset: str | None) -> SourceBase:
+def _open_npz(container: Container, dataset: str | None, n_weights: int | None) -> SourceBase:
     file = container.open()
     try:
         archive = NpzArchive(container.name, file)
         if dataset in {None, "w"} and is_result_members(archive.members):
             return _result_source(container, file)
         stamp = None if container.data is not None else FileStamp(container.name, file.fileno())
-        return NpzSource(archive, archive.choose(dataset), container.location.path, stamp)
+        return NpzSource(
+            archive, archive.choose(dataset, n_weights), container.location.path, stamp
+        )
     except BaseException:
         file.close()
         raise
 
 
-def _open_hdf5(container: Container, dataset: str | None, *, allow_external: bool) -> SourceBase:
+def _open_hdf5(
+    container: Container, dataset: str | None, n_weights: int | None, *, allow_external: bool
+) -> SourceBase:
     name, path = container.name, container.location.path
     watched = container.open()
     try:
@@ -165,7 +178,9 @@ def _open_hdf5(container: Container, dataset: str | None, *, allow_external: boo
             if (dataset is None or dataset.strip("/") == "w") and is_result_file(file):
                 file.close()
                 return _result_source(container, watched)
-            found, where = find_dataset(file, dataset, allow_external=allow_external, name=name)
+            found, where = find_dataset(
+                file, dataset, allow_external=allow_external, name=name, n_weights=n_weights
+            )
             return Hdf5Source(
                 file,
                 found,
@@ -190,11 +205,14 @@ def _result_source(container: Container, file: BinaryIO) -> ResultSource:
     return ResultSource(container.location, data)
 
 
-def open_inside(container: Container, dataset: str, *, allow_external: bool) -> SourceBase | None:
-    """Open another dataset of a file; None if it has none of this name."""
+def open_inside(container: Container, dataset: str, *, allow_external: bool) -> SourceBase:
+    """Open another dataset of a file.
+
+    Raises
+    ------
+    MissingDatasetError
+        It has none of this name.
+    """
     if dataset == STDIN or container.form is FileFormat.NPY:
-        return None
-    try:
-        return open_array(container, dataset, allow_external=allow_external)
-    except MissingDatasetError:
-        return None
+        raise MissingDatasetError(f"{container.name} has no other array")
+    return open_array(container, dataset, allow_external=allow_external)

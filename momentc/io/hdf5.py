@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError
 from momentc.io.base import BLOCK_BYTES, SourceBase
-from momentc.io.choice import Candidate, choose
+from momentc.io.choice import Candidate, choose, choose_weights
 from momentc.io.hdf5_links import (
     check_storage,
     hdf5_errors,
@@ -97,7 +97,12 @@ def open_hdf5(name: str, file: Path | BinaryIO) -> Any:
 
 
 def find_dataset(
-    file: Any, dataset: str | None, *, allow_external: bool, name: str
+    file: Any,
+    dataset: str | None,
+    *,
+    allow_external: bool,
+    name: str,
+    n_weights: int | None = None,
 ) -> tuple[Any, str]:
     """Open the dataset that is meant.
 
@@ -111,6 +116,8 @@ def find_dataset(
         Whether other files may be read.
     name : str
         The file, for messages.
+    n_weights : int, optional
+        Rows that want weights, where it is these that are looked for.
 
     Returns
     -------
@@ -130,7 +137,10 @@ def find_dataset(
         node = walk(file, path, allow_external=allow_external, name=name)
         if isinstance(node, h5py.Group):
             found, refused = list_datasets(node, allow_external=allow_external, name=name)
-            path = choose(name, found, refused)
+            if n_weights is None:
+                path = choose(name, found, refused)
+            else:
+                path = choose_weights(name, found, n_weights)
             node = walk(file, path, allow_external=allow_external, name=name)
         if not isinstance(node, h5py.Dataset):
             raise InputError(f"{name}:{path} is a type, not a dataset")

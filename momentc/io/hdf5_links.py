@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from momentc.errors import InputError, MomentcError
-from momentc.io.choice import Candidate, MissingDatasetError
+from momentc.io.choice import MAX_LISTED, Candidate, MissingDatasetError
 from momentc.io.npy import printable_reason
+from momentc.text import printable
 
 __all__ = [
     "check_storage",
@@ -85,8 +86,9 @@ def walk(file: Any, path: str, *, allow_external: bool, name: str) -> Any:
         link = node.get(part, getlink=True) if isinstance(node, h5py.Group) else None
         if link is None:
             inside = (
-                node.name if isinstance(node, h5py.Group) else f"{node.name}, which is no group"
-            )
+                f"{node.name}, which holds: {_names_in(node)}" if isinstance(node, h5py.Group)
+                else f"{node.name}, which is no group"
+            )  # fmt: skip
             raise MissingDatasetError(f"{name} has no dataset {path}: {part!r} is not in {inside}")
         if isinstance(link, h5py.SoftLink):
             n_links += 1
@@ -107,6 +109,12 @@ def walk(file: Any, path: str, *, allow_external: bool, name: str) -> Any:
                 f"{name}:{path}: {part!r} cannot be opened: {printable_reason(error)}"
             ) from error
     return node
+
+
+def _names_in(group: Any) -> str:
+    names = sorted(group)
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return (", ".join(map(printable, names[:MAX_LISTED])) or "nothing") + more
 
 
 def _components(path: str) -> list[str]:

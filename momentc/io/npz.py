@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError, MomentcError
 from momentc.io.base import SourceBase
-from momentc.io.choice import Candidate, MissingDatasetError, choose
+from momentc.io.choice import Candidate, MissingDatasetError, choose, choose_weights
 from momentc.io.npy import NpyHeader, check_size, printable_reason, read_header
 from momentc.io.stamp import FileStamp
 
@@ -86,8 +86,14 @@ class NpzArchive:
                 return member
         return None
 
-    def choose(self, dataset: str | None) -> str:
+    def choose(self, dataset: str | None, n_weights: int | None = None) -> str:
         """Return the full name of the member to read.
+
+        Parameters
+        ----------
+        dataset : str or None
+        n_weights : int, optional
+            Rows that want weights, where it is these that are looked for.
 
         Raises
         ------
@@ -102,7 +108,10 @@ class NpzArchive:
                     f"{self.name} has no member {dataset}; it holds: {names or 'nothing'}"
                 )
             return member
-        return choose(self.name, *self.list_arrays()) + _SUFFIX
+        found, refused = self.list_arrays()
+        if n_weights is not None:
+            return choose_weights(self.name, found, n_weights) + _SUFFIX
+        return choose(self.name, found, refused) + _SUFFIX
 
     def list_arrays(
         self, wanted: Callable[[str], bool] = lambda _: True

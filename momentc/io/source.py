@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from momentc.errors import InputError, UsageError
 from momentc.io.base import ArraySource, SourceBase
-from momentc.io.choice import named_like_weights
+from momentc.io.choice import MissingDatasetError, named_like_weights
 from momentc.io.concat import ConcatSource
 from momentc.io.container import Container, open_array, open_container, open_inside
 from momentc.io.location import STDIN, FileFormat, parse_location
@@ -197,11 +197,10 @@ def _attach_inside_each(
     """Give each part the weights of this name in its own file; False if none has them."""
     without = []
     for part, container in zip(parts, containers, strict=True):
-        found = open_inside(container, weights, allow_external=allow_external)
-        if found is None:
+        try:
+            _attach(part, open_inside(container, weights, allow_external=allow_external))
+        except MissingDatasetError:
             without.append(container)
-        else:
-            _attach(part, found)
     if without and len(without) < len(parts):
         having = next(container for container in containers if container not in without)
         raise InputError(
@@ -223,23 +222,25 @@ def _attach_weights(
 
     `container` is None where the source has several files, which have been looked into.
     """
-    found = (
-        None
-        if container is None
-        else open_inside(container, weights, allow_external=allow_external)
-    )
-    if found is None:
+    missing = f"{source.name} has no such dataset"
+    if container is not None:
         try:
-            place = parse_location(weights)
-        except InputError as error:
-            source_name = source.name if container is None else container.name
-            raise InputError(
-                f"weights {printable(weights)}: {source_name} has no such dataset, and there is "
-                "no such file"
-            ) from error
-        found = open_array(
-            open_container(place, stdin), place.dataset, allow_external=allow_external
-        )
+            found = open_inside(container, weights, allow_external=allow_external)
+        except MissingDatasetError as error:
+            missing = str(error)
+        else:
+            _attach(source, found)
+            return
+    try:
+        place = parse_location(weights)
+    except InputError as error:
+        raise InputError(
+            f"weights {printable(weights)}: there is no such file, and {missing}"
+        ) from error
+    found = open_array(
+        open_container(place, stdin), place.dataset, allow_external=allow_external,
+        n_weights=source.n_rows,
+    )  # fmt: skip
     _attach(source, found)
 
 

@@ -139,7 +139,7 @@ def test_weights_inside_each_file(message_of: Callable[..., str]) -> None:
     assert message.startswith("a.h5 has weights mass, but c.h5 has none of this name")
     message = message_of(InputError, lambda: open_sources(names, dataset="x", weights="gone"))
     assert message == (
-        "weights gone: 3 files, a.h5:/x .. c.h5:/x has no such dataset, and there is no such file"
+        "weights gone: there is no such file, and 3 files, a.h5:/x .. c.h5:/x has no such dataset"
     )
 
 

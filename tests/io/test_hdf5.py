@@ -384,7 +384,14 @@ def test_weights_by_path(points: NDArray[np.float64], message_of: Callable[..., 
     message = message_of(InputError, lambda: open_source("x.h5", weights="short"))
     assert "weights x.h5:/short have 5 values, but x.h5:/x has 1000 rows" in message
     message = message_of(InputError, lambda: open_source("x.h5", weights="/gone"))
-    assert message == "weights /gone: x.h5 has no such dataset, and there is no such file"
+    assert message == (
+        "weights /gone: there is no such file, and x.h5 has no dataset /gone: 'gone' is not in /, "
+        "which holds: grp, short, x"
+    )
+    np.save("x.npy", points)
+    with open_source("x.npy", weights="x.h5") as source:
+        assert source.weights is not None
+        assert np.array_equal(source.weights, mass)
 
 
 def test_opening_reads_no_weights(points: NDArray[np.float64]) -> None:

@@ -191,7 +191,33 @@ def test_weights_in_the_same_file(
     message = message_of(InputError, lambda: open_source("x.npz:x", weights="table"))
     assert "have shape (1000, 2), expected (1000,)" in message
     message = message_of(InputError, lambda: open_source("x.npz:x", weights="gone"))
-    assert message == "weights gone: x.npz has no such dataset, and there is no such file"
+    assert message == (
+        "weights gone: there is no such file, and x.npz has no member gone; it holds: mass, short, "
+        "table, x"
+    )
+
+
+def test_the_weights_of_a_file_of_several_arrays(
+    points: NDArray[np.float64], message_of: Callable[..., str]
+) -> None:
+    """The one with a number for each row; the rows of that file are not what is meant."""
+    np.save("x.npy", points)
+    mass = np.arange(1.0, 1001.0)
+    save("one.npz", samples=points, mass=mass, short=mass[:7])
+    save("named.npz", samples=points, logp=mass + 1.0, weights=mass[:, None])
+    for name in ("one.npz", "named.npz"):
+        with open_source("x.npy", weights=name) as source:
+            assert source.weights is not None
+            assert np.array_equal(source.weights, mass)
+    save("two.npz", samples=points, a=mass, b=mass)
+    message = message_of(InputError, lambda: open_source("x.npy", weights="two.npz"))
+    assert "weights two.npz: it holds 2 arrays with a number for each of the 1000 rows" in message
+    assert "--weights two.npz:a" in message
+    assert "samples" not in message
+    save("none.npz", samples=points, short=mass[:7])
+    message = message_of(InputError, lambda: open_source("x.npy", weights="none.npz"))
+    assert "weights none.npz: it holds no array with a number for each of the 1000" in message
+    assert "short  (7,)" in message
 
 
 def test_weights_in_another_file(points: NDArray[np.float64]) -> None:
