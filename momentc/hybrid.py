@@ -5,7 +5,8 @@ Three stages, each ending at a multiple of the target t (N = C(m+k, k) moments):
 - *cells*, only where the support is more than ``4 x CELLS_UNTIL`` times t: one k-means with
   CELLS_UNTIL t / N centroids, each cluster to N points by the barycentre tree;
 - *k-means rounds* down to GREEDY_FROM t: clusters of 2N to 4N points, each to N, the compact ones
-  first;
+  first (cells of as many points, cut at medians, where tails are so heavy that k-means finds one
+  cluster of nearly all);
 - *greedy rounds* down to t: the smallest balls of N + p points lose p points each.
 
 On a line all of it is the business of ``reduction/line.py``, where groups need no search and null
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from momentc.clustering.greedy import SmallestGroups
 from momentc.clustering.kmeans import kmeans_groups
+from momentc.clustering.medians import median_groups
 from momentc.errors import VerificationError
 from momentc.groups import Groups
 from momentc.jit import kernel
@@ -106,9 +108,8 @@ def reduce_support(
             map_function=map_function, progress=progress,
         )  # fmt: skip
     alive = np.flatnonzero(weights > 0.0)
-    n_start = len(alive)
+    n_start, n_round = len(alive), 0
     limit = int(GREEDY_FROM * target)
-    n_round = 0
 
     def stream() -> np.random.SeedSequence:
         return np.random.SeedSequence(seed, spawn_key=(n_round,))
@@ -126,29 +127,33 @@ def reduce_support(
             progress(stage, n_start - len(alive), n_start - target)
         return len(alive) < n_before
 
-    def kmeans(group_size: float) -> Groups:
+    def cut(group_size: float, *, by_medians: bool = False) -> Groups:
         # Where every point is alive, positions are the points: no copy, no look-up.
         whole = len(alive) == len(points)
-        groups = kmeans_groups(
-            points if whole else points[alive], group_size, n_moments, stream(),
-            map_function=map_function,
+        here = points if whole else points[alive]
+        groups = (
+            median_groups(here, group_size, n_moments) if by_medians
+            else kmeans_groups(here, group_size, n_moments, stream(), map_function=map_function)
         )  # fmt: skip
         return groups if whole else Groups(alive[groups.members], groups.offsets, groups.keep)
 
     if len(alive) > TREE_FROM * CELLS_UNTIL * target:
         n_groups = max(1, CELLS_UNTIL * target // n_moments)
-        groups = kmeans(len(alive) / n_groups)
+        groups = cut(len(alive) / n_groups)
         apply("cells", most_compact(points, groups, len(alive) - limit))
     if on_source is not None:
         on_source(alive)
 
+    by_medians = False
     while len(alive) > 1.05 * limit:
         # As large as brings the support to the limit at once, within what is compact enough.
-        size = min(LARGEST_GROUP, max(LEAST_GROUP, len(alive) / limit))
-        groups = kmeans(size * n_moments)
-        groups = most_compact(points, groups, len(alive) - limit)
+        size = n_moments * min(LARGEST_GROUP, max(LEAST_GROUP, len(alive) / limit))
+        groups = most_compact(points, cut(size, by_medians=by_medians), len(alive) - limit)
         if not apply("k-means rounds", groups):
-            break
+            if by_medians:
+                break
+            # With very heavy tails nearly all points are in one cluster, which would lose too many.
+            by_medians = True
 
     surplus = max(1, n_moments // SURPLUS_PART)
     idle = 0

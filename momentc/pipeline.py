@@ -41,7 +41,13 @@ from momentc.reduction.matching import least_change
 from momentc.streaming.stream import CellStream
 from momentc.surplus import Candidate, Judge, best_first, match_surplus
 from momentc.tolerances import MASS_TOLERANCE, group_tolerance
-from momentc.weighted import WeightedSet, scaled_weights, weight_exponent
+from momentc.weighted import (
+    LEAST_SHARE,
+    WeightedSet,
+    count_for_something,
+    scaled_weights,
+    weight_exponent,
+)
 
 __all__ = ["Compression", "certify", "check_request", "compress_points", "compress_stream"]
 
@@ -99,9 +105,10 @@ def compress_points(
             exponent = weight_exponent(weights)
             scaled = scaled_weights(weights, exponent)
             rows, merged = merge_duplicates(points, scaled, map_function)
-            if not merged.all():
-                # Weights below 1e-308 of the largest: nothing of them is left beside it.
-                rows, merged = rows[merged > 0.0], merged[merged > 0.0]
+            counts = count_for_something(merged)
+            n_light = int(np.count_nonzero(~counts))
+            if n_light:
+                rows, merged = rows[counts], merged[counts]
             distinct = points[rows] if len(rows) < len(points) else points
             frame = fit_frame(distinct, merged, options.k)
         n_distinct = len(rows)
@@ -151,7 +158,10 @@ def compress_points(
         tolerance=options.tolerance,
         frame=frame,
         moments=moments,
-        notes=_notes(frame, len(points), len(rows), options.target, copied),
+        notes=(
+            *_notes(frame, len(points) - n_light, len(rows), options.target, copied),
+            *_too_light(0 if copied else n_light),
+        ),
         stages=tuple(watch.seconds.items()),
     )
 
@@ -441,6 +451,15 @@ def _few_left(n_left: int, n_points: int, target: int) -> tuple[str, ...]:
     return (
         f"{n_left} distinct points are left of {n_points} rows, fewer than the target: they hold "
         "few distinct ones, or those that were looked at first do",
+    )
+
+
+def _too_light(n_rows: int) -> tuple[str, ...]:
+    if n_rows == 0:
+        return ()
+    return (
+        f"{n_rows} distinct rows weigh less than {LEAST_SHARE:.0e} of the heaviest one: beside it "
+        "they count for nothing, and none of them is kept",
     )
 
 

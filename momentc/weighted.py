@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from momentc.errors import InputError
 
 __all__ = [
+    "LEAST_SHARE",
     "WeightedSet",
     "bytes_as_rows",
+    "count_for_something",
     "rows_as_bytes",
     "scaled_weights",
     "weight_exponent",
@@ -19,6 +21,10 @@ __all__ = [
 
 # The largest weight must be at least this: below 2^-1022 float64 has fewer than 53 bits.
 LEAST_WEIGHT: Final = 2.0**-1010
+
+# Less than this part of the largest weight, or of those of a sample, counts for nothing beside it;
+# below 2^-1022 reductions would work on numbers that lose their digits.
+LEAST_SHARE: Final = 2.0**-960
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,11 @@ def weight_exponent(weights: NDArray[np.float64]) -> int:
             "weights by a power of two"
         )
     return int(np.frexp(largest)[1])
+
+
+def count_for_something(scaled: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which scaled weights are anything beside the largest, and have all of their digits."""
+    return scaled >= LEAST_SHARE
 
 
 def scaled_weights(weights: NDArray[np.float64], exponent: int) -> NDArray[np.float64]:

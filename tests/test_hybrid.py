@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from momentc import MomentCompressor
 from momentc import hybrid as hybrid_module
 from momentc.engine.threads import thread_map
 from momentc.errors import VerificationError
@@ -168,3 +169,32 @@ def test_rounds_without_progress_are_counted_from_the_last_that_had_some(
     period = hybrid_module.PATIENCE + 3  # the first call is a round of k-means
     with pytest.raises(VerificationError, match="can be reduced further"):
         reduce_support(points, np.ones(60), 20, product_plan(2, 2), 0)
+
+
+@pytest.mark.parametrize("n", [3000, 30_000])
+@pytest.mark.parametrize("sigma", [20.0, 100.0])
+def test_tails_over_hundreds_of_decades_take_few_rounds(n: int, sigma: float) -> None:
+    """k-means finds one cluster of nearly all points: one by one, they took minutes."""
+    values = np.random.default_rng(2).lognormal(0.0, sigma, (n, 2))
+    points = np.unique(values / values.max(axis=0), axis=0)
+    assert len(points) > 2000
+    weights, calls = np.ones(len(points)), []
+    kept = reduce_support(
+        points, weights, 60, product_plan(2, 4), 0, progress=lambda *call: calls.append(call)
+    )
+    assert len(kept) == 60
+    assert len(calls) < 150
+    assert oracle.frame_gap(points, np.ones(len(points)), points[kept], weights[kept], 4) <= 1e-12
+
+
+@pytest.mark.parametrize("light", [1e-285, 1e-300, 1e-312, 5e-324])
+def test_weights_that_are_nothing_beside_one(light: float) -> None:
+    points = np.random.default_rng(1).normal(size=(4000, 2))
+    weights = np.full(4000, light)
+    weights[[7, 90]] = 1.0
+    compressor = MomentCompressor(4, 60).fit(points, sample_weight=weights)
+    kept, notes = compressor.compressed_, compressor.result_.notes
+    assert any("3998 distinct rows weigh less" in note for note in notes) == (light < 1e-290)
+    assert {7, 90} <= set(kept.index.tolist())
+    assert kept.total_weight == pytest.approx(2.0, rel=1e-15)
+    assert len(kept) == (60 if light == 1e-285 else 2)

@@ -480,3 +480,17 @@ def test_a_row_so_far_out_that_the_others_look_equal(m: int) -> None:
     kept = taken_in([rows[:FIRST_ROWS], rows[FIRST_ROWS:]]).finalize().compressed_
     require(kept, rows)
     assert len(kept) == 60
+
+
+def test_batches_after_fit_are_refused() -> None:
+    """The rows of ``fit`` are gone: a result without them would look like one of all."""
+    rows = rng(40).normal(size=(3000, 2))
+    compressor = MomentCompressor(2, 100, threads=1).fit(rows[:2000])
+    before = compressor.compressed_
+    with pytest.raises(UsageError, match=r"the rows of fit\(\) are gone"):
+        compressor.partial_fit(rows[2000:])
+    assert compressor.compressed_ is before
+    again = MomentCompressor(2, 100, threads=1).partial_fit(rows[:2000]).finalize()
+    again.partial_fit(rows[2000:]).finalize()
+    assert again.compressed_.total_weight == pytest.approx(3000.0, rel=1e-14)
+    assert again.fit(rows[:500]).compressed_.total_weight == pytest.approx(500.0, rel=1e-14)

@@ -26,7 +26,7 @@ from momentc.moments.totals import Totals
 from momentc.options import CompressOptions
 from momentc.streaming.cell_store import CellStore, Runs
 from momentc.streaming.plan import StreamPlan
-from momentc.weighted import scaled_weights, weight_exponent
+from momentc.weighted import count_for_something, scaled_weights, weight_exponent
 
 __all__ = ["CellStream", "Setting", "fit_setting", "totals_of"]
 
@@ -193,9 +193,8 @@ class CellStream:
         with np.errstate(over="ignore"):
             scaled = scaled_weights(weights, setting.exponent)
         self._require_weights(scaled)
-        felt = scaled > 0.0
+        felt = count_for_something(scaled)
         if not felt.all():
-            # Weights below 1e-308 of the largest: nothing of them is left beside it.
             points, scaled, index, raw = points[felt], scaled[felt], index[felt], raw[felt]
         n = len(points)
         if n == 0:

@@ -111,3 +111,15 @@ def test_a_column_that_begins_to_vary_later(size: float) -> None:
     assert compressor.result_.largest_error < 1e-12
     whole = np.concatenate([first, rest])
     assert max(verify_moments(whole, compressor.compressed_, 4).error[:5]) < 1e-12
+
+
+@pytest.mark.parametrize("seed", [8, 9, 10])
+def test_a_cell_that_reaches_over_many_decades(seed: int) -> None:
+    """In one box its points could not be told apart: it is reduced piece by piece."""
+    rows = np.random.default_rng(seed).lognormal(0.0, 10.0, (60_000, 1))
+    compressor = MomentCompressor(8, 60)
+    for batch in np.array_split(rows, 20):
+        compressor.partial_fit(batch)
+    result = compressor.finalize().result_
+    found = verify_moments(rows, compressor.compressed_, 8)
+    assert max(*found.error[:9], result.largest_error) < 1e-14

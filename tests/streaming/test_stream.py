@@ -312,7 +312,7 @@ def test_many_rows_through_few_places(m: int) -> None:
 
 
 def test_weights_beside_which_nothing_is_left() -> None:
-    """Below 1e-308 of the largest, rows are as rows without weight, even a block of them."""
+    """Below 1e-289 of the largest, rows are as rows without weight, even a block of them."""
     rng = np.random.default_rng(3)
     points, weights = rng.normal(size=(300, 2)), np.full(300, 1e250)
     options = CompressOptions(2, 30, 0, threads=1)

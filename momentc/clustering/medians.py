@@ -1,0 +1,35 @@
+"""Groups of about equal count, however the points lie: cut at medians, again and again.
+
+For points that reach over so many decades that k-means, which goes by distance, puts nearly all of
+them into one cluster, and that one box cannot tell apart. Where it can, k-means makes the better
+groups: those of medians straddle gaps.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from momentc.cells import cell_cuts
+from momentc.groups import Groups
+
+__all__ = ["median_groups"]
+
+
+def median_groups(points: NDArray[np.float64], group_size: float, n_keep: int) -> Groups:
+    """Cut the points into groups of ``group_size`` points or up to twice as many.
+
+    Parameters
+    ----------
+    points : (n, m) float64 ndarray
+        n >= 1.
+    group_size : float
+    n_keep : int
+        Points that each group must keep.
+
+    Returns
+    -------
+    Groups
+        Positions into ``points``.
+    """
+    depth = max(0, int(np.log2(len(points) / group_size)))
+    order, edges, _, _ = cell_cuts(np.ascontiguousarray(points.T), depth)
+    return Groups(order, edges, np.full(len(edges) - 1, n_keep, dtype=np.int64))
