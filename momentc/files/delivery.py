@@ -35,7 +35,10 @@ def probe(output: str, report: str | None, *, force: bool, inputs: Sequence[Path
         raise UsageError(
             "--report -: expected a file name; --json prints the report on the standard output"
         )
-    probe_output(report, force=force, inputs=inputs)
+    try:
+        probe_output(report, force=force, inputs=inputs)
+    except OutputError as error:
+        raise OutputError(f"{error}. This is the report: --report gives it another name") from error
     if output != STDOUT and Path(report).resolve() == Path(output).resolve():
         raise UsageError(
             f"--report and --output are the same file, {printable(report)}; give two names"

@@ -88,10 +88,12 @@ def read_parts(locations: Sequence[str]) -> list[Part]:
         source = open_result(location, "parts of a job, as compress --shard writes them")
         metadata, extra = source.metadata, source.extra
         if metadata.get("part") is None:
-            raise PartsError(
-                f"{printable(location)} is not a part of a job: it was not made with --shard, or "
-                "is a whole result already"
+            why = (
+                "it is what a merge has made of the parts; leave it out"
+                if metadata.get("parts") is not None
+                else "it was not made with --shard"
             )
+            raise PartsError(f"{printable(location)} is not a part of a job: {why}")
         part = Part(location, metadata, extra)
         for field in (*SAME, *BESIDES):
             if field not in part.head:

@@ -116,6 +116,11 @@ def select_columns(text: str | None, n_columns: int) -> NDArray[np.int64]:
             )
         begin = int(first) if first else 0
         stop = (int(end) if end else n_columns) if colon else begin + 1
+        if colon and first and end and begin >= stop:
+            raise UsageError(
+                f"columns {text!r}: {piece!r} is empty; the end is one behind the last column (4:7 "
+                "is columns 4, 5 and 6)"
+            )
         if begin >= stop or stop > n_columns:
             raise UsageError(
                 f"columns {text!r}: {piece!r} does not lie within 0:{n_columns}, the input has "

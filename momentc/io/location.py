@@ -31,6 +31,7 @@ _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _HDF5_FIRST_USER_BLOCK = 512
 """An HDF5 file may begin with a user block: its magic then stands at 512, 1024, 2048, ... bytes."""
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+_MOST_SAFETENSORS_HEADER = 100_000_000  # as the library itself has it
 _PICKLE_MAGICS = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 SNIFF_BYTES = 4096
 """Enough for every magic number and for the first three places of an HDF5 user block."""
@@ -171,6 +172,11 @@ def sniff(name: str, head: bytes) -> FileFormat:
         what = (
             "it looks like a pickle. Object arrays (pickles) are never loaded, because loading one "
             "can run code"
+        )
+    elif head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _MOST_SAFETENSORS_HEADER:
+        what = (
+            "it looks like a checkpoint of safetensors. momentc compress-layer takes these; to "
+            "compress the rows of a tensor, store it as .npy"
         )
     elif _looks_like_text(head):
         what = (

@@ -61,8 +61,9 @@ def output_format(path: str | Path) -> FileFormat:
             f"output {printable(str(path))} is a folder, expected the name of a file in it"
         )
     raise UsageError(
-        f"output {printable(str(path))} ends in {suffix or 'no suffix'!r}, expected .npz, .h5 or "
-        ".hdf5"
+        f"output {printable(str(path))} "
+        + (f"ends in {suffix!r}" if suffix else "has no suffix")
+        + ", expected .npz, .h5 or .hdf5"
     )
 
 

@@ -52,6 +52,13 @@ class CompressedDataset(Dataset[tuple[Tensor, Tensor]]):
         """Return the number of samples."""
         return len(self.index)
 
+    def __repr__(self) -> str:
+        """Say what it is in a line; torch writes out tensors of up to a thousand numbers."""
+        return (
+            f"<CompressedDataset: {len(self)} samples, x {tuple(self.x.shape)} {self.x.dtype}, "
+            f"y {tuple(self.y.shape)} {self.y.dtype}, total weight {float(self.weights.sum()):.6g}>"
+        )
+
     def __getitem__(self, index: int | Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Return one sample, or a whole batch at once if `index` is a list."""
         return self.x[index], self.y[index]

@@ -146,6 +146,7 @@ def test_an_existing_report_is_kept(invoke: Invoke, data: Path, tmp_path: Path) 
     report.write_text("precious")
     refused = invoke("compress", "data.h5", "-n", "60")
     assert (refused.code, report.read_text()) == (6, "precious")
+    assert "This is the report: --report gives it another name" in refused.stderr
     assert not (tmp_path / "data.momentc.h5").exists()
 
 

@@ -474,7 +474,7 @@ def test_a_whole_result_is_no_part(invoke: Invoke, tmp_path: Path, sharded: Shar
     first, second = sharded(2)
     merged(invoke, first, second, "-o", "all.npz")
     said = merged(invoke, "all.npz", second, "-o", "b.npz", code=8)
-    assert "all.npz is not a part of a job" in said
+    assert "all.npz is not a part of a job: it is what a merge has made of the parts" in said
     outcome = invoke("merge", first, "x.npy", "-n", "80", "-o", "b.npz")
     assert outcome.code == 3
     assert "x.npy" in outcome.stderr

@@ -93,6 +93,7 @@ def test_the_content_decides(head: bytes, form: FileFormat) -> None:
         (b"1.0, 2.0\n3.0, 4.0\n", "looks like text"),
         ("größe;länge\n".encode(), "looks like text"),
         (b"\x80\x04\x95", "pickle.*never loaded"),
+        (b'\x18\x01\x00\x00\x00\x00\x00\x00{"a":', "checkpoint of safetensors.*compress-layer"),
         (b"\x00\x01\x02\x03", "it begins with"),
     ],
 )

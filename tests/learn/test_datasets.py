@@ -23,6 +23,14 @@ def kept() -> CompressedDataset:
     return compress_dataset(*samples(), k=3, target=200)
 
 
+def test_a_dataset_says_what_it_is_in_a_line(kept: CompressedDataset) -> None:
+    """Torch writes out tensors of up to a thousand numbers."""
+    assert repr(kept) == (
+        "<CompressedDataset: 200 samples, x (200, 2) torch.float32, y (200, 1) torch.float32, "
+        "total weight 3000>"
+    )
+
+
 def test_samples_are_rows_of_the_original(kept: CompressedDataset) -> None:
     x, y = samples()
     assert len(kept) == 200

@@ -215,3 +215,22 @@ def test_a_number_that_is_none_is_passed_on() -> None:
     found = with_dependent((0.0, 1e-3, math.nan, 1e-3), 1.0, 0.0)
     assert found[:2] == (0.0, 1e-3)
     assert all(math.isnan(value) for value in found[2:])
+
+
+def test_an_order_that_vanishes_by_symmetry_has_an_absolute_error() -> None:
+    """Its sums are rounding, and nothing can be a part of that."""
+    half = np.random.default_rng(1).normal(size=(200, 2))
+    points, weights = np.concatenate([half, -half]), np.ones(400)
+    other = reweighted(weights, 4, 1e-9)
+    first, second, frame = both(points, weights, points, other)
+    found = relative_error_by_order(first, second, frame)
+    error = error_by_order(first, second)
+    assert max(found) < 1e-8
+    assert found[3] > 0.1 * error[3]
+    offset, shifted, moved_frame = both(points + 10.0, weights, points + 10.0, other)
+    exact = oracle.tensor_error_by_order(
+        oracle.moments(points + 10.0, weights, ORDER),
+        oracle.moments(points + 10.0, other, ORDER),
+        ORDER,
+    )
+    assert relative_error_by_order(offset, shifted, moved_frame) == pytest.approx(exact, rel=1e-5)
