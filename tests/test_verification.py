@@ -107,6 +107,21 @@ def test_a_changed_coordinate_of_a_column_without_moments_of_its_own_is_seen(
     assert found.error[1] > 0.1
 
 
+def test_a_changed_constant_beside_independent_columns_is_seen(
+    points: Points, weights: Points
+) -> None:
+    """No column depends on others there."""
+    points = np.column_stack([points[:, :2], np.full(900, 5.0)])
+    assert compare_moments(blocks_of(points, weights), points, weights, 2, 1e-10).ok
+    other = points.copy()
+    other[17, 2] += 1e-3
+    found = compare_moments(blocks_of(points, weights), other, weights, 2, 1e-10)
+    assert found.rank == 2
+    assert not found.ok
+    assert found.error[0] < 1e-14
+    assert found.error[1] > 1e-4
+
+
 def test_progress_names_each_pass_and_reaches_its_end(points: Points, weights: Points) -> None:
     calls: list[tuple[str, int, int]] = []
     compare_moments(

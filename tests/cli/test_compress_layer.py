@@ -14,7 +14,7 @@ import pytest
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from momentc.errors import UsageError, VerificationError
+from momentc.errors import OutputError, UsageError, VerificationError
 from momentc.io.safetensors import encode_tensors
 from momentc.learn import checkpoint
 from momentc.learn.checkpoint import compress_safetensors
@@ -311,6 +311,39 @@ def test_what_was_not_written_as_meant_gets_no_name(
         with pytest.raises(VerificationError, match="as written"):
             compress_safetensors(model, "fc1", 3, 100, tmp_path / "small.safetensors")
         assert not (tmp_path / "small.safetensors").exists()
+
+
+def test_consistent_weights_that_miss_the_moments_get_no_name(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record and the folded columns agree with each other, and with nothing else."""
+
+    def wrong(tensors: Any, metadata: Any) -> bytes:
+        record = json.loads(metadata["momentc:fc1"])
+        record["weights"][0] *= 1.001
+        whole = network()["fc2.weight"].astype(np.float64)
+        folded = tensors["fc2.weight"].rounded(whole[:, record["index"]] * record["weights"])
+        return encode_tensors(
+            tensors | {"fc2.weight": folded}, metadata | {"momentc:fc1": json.dumps(record)}
+        )
+
+    monkeypatch.setattr("momentc.learn.checkpoint.encode_tensors", wrong)
+    with pytest.raises(VerificationError, match=r"fc1\.weight: the moments are off by"):
+        compress_safetensors(model, "fc1", 3, 100, tmp_path / "small.safetensors")
+    assert not (tmp_path / "small.safetensors").exists()
+
+
+@pytest.mark.parametrize("how", ["itself", "symbolic link", "hard link"])
+def test_the_input_is_never_replaced(model: Path, tmp_path: Path, how: str) -> None:
+    """Not even by force; the fixture looks at its bytes."""
+    output = model if how == "itself" else tmp_path / "small.safetensors"
+    if how == "symbolic link":
+        output.symlink_to(model)
+    elif how == "hard link":
+        output.hardlink_to(model)
+    with pytest.raises(OutputError, match="Inputs are never replaced"):
+        compress_safetensors(model, "fc1", 3, 100, output, force=True)
+    assert output.samefile(model)
 
 
 def test_torch_is_not_loaded(model: Path, tmp_path: Path) -> None:

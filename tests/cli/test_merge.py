@@ -117,6 +117,22 @@ def test_a_part_has_the_moments_of_its_rows(
         assert "fingerprint of the whole not known" in shown
 
 
+@pytest.mark.parametrize("other", ["longer", "of another type"])
+def test_a_part_is_not_made_from_another_array_that_begins_with_its_bytes(
+    invoke: Invoke, tmp_path: Path, other: str
+) -> None:
+    """The digests of its leaves alone would not tell."""
+    rows = np.random.default_rng(2).integers(0, 100, (3000, 2)).astype("u1")
+    np.save(tmp_path / "x.npy", rows)
+    shard = ("--shard", "1/2", "-o", "p1.npz")
+    assert invoke("compress", "x.npy", "-k", "1", "-n", "40", *shard, "-q").code == 0
+    changed = np.concatenate([rows, rows]) if other == "longer" else rows.astype("i1")
+    np.save(tmp_path / "y.npy", changed)
+    for name, expected in (("x.npy", True), ("y.npy", False)):
+        verdict = json.loads(invoke("verify-moments", name, "p1.npz", "--json").stdout)
+        assert verdict["made_from_original"] is expected
+
+
 def test_any_order_gives_the_same_bytes(invoke: Invoke, tmp_path: Path, sharded: Sharded) -> None:
     parts = sharded(3)
     results = set()
@@ -437,6 +453,37 @@ def test_a_narrow_part_of_wide_rows(invoke: Invoke, tmp_path: Path) -> None:
         assert invoke("verify-moments", "x.npy", f"p{number}.npz", "-q").code == 0
     merged(invoke, "p1.npz", "p3.npz", "--allow-missing", "-o", "most.npz")
     assert invoke("verify-moments", "x.npy", "most.npz", "-q").code == 0
+
+
+def test_narrow_parts_without_the_wide_one(invoke: Invoke, tmp_path: Path) -> None:
+    """As long as rows are missing, the errors are in the frame that all parts share."""
+    random = np.random.default_rng(1)
+    rows = np.concatenate([random.normal(size=20_000), 1e9 + 1e6 * random.normal(size=10_000)])
+    np.save(tmp_path / "x.npy", rows)
+    for number in (1, 2):
+        shard = ("--shard", f"{number}/3", "-o", f"p{number}.npz")
+        assert invoke("compress", "x.npy", "-k", "3", "-n", "100", *shard, "-q").code == 0
+    merged(invoke, "p1.npz", "p2.npz", "--allow-missing", "-o", "some.npz")
+    first, second, both = (
+        read_result_file(tmp_path / f"{name}.npz")[3] for name in ("p1", "p2", "some")
+    )
+    assert both["ok"] is True
+    assert both["frame"]["scale"][0] > 1e8
+    assert both["frame"] == first["frame"] == second["frame"]
+    assert invoke("verify-moments", "x.npy", "some.npz", "-q").code == 0
+
+
+def test_why_an_order_was_chosen_is_said_of_no_other(invoke: Invoke, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).uniform(size=(2000, 2)))
+    for number in "12":
+        shard = ("--shard", f"{number}/2", "-o", f"p{number}.npz")
+        assert invoke("compress", "x.npy", "-k", "auto", "-n", "60", *shard, "-q").code == 0
+    choice = read_result_file(tmp_path / "p1.npz")[3]["k_choice"]
+    assert choice["k"] > 1
+    for k, expected in ((choice["k"], choice), (choice["k"] - 1, None)):
+        merged(invoke, "p1.npz", "p2.npz", "-k", str(k), "-o", f"{k}.npz")
+        about = read_result_file(tmp_path / f"{k}.npz")[3]
+        assert (about["k"], about["k_choice"]) == (k, expected)
 
 
 def test_an_array_is_no_part(invoke: Invoke, sharded: Sharded) -> None:

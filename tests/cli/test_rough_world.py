@@ -472,3 +472,23 @@ def test_too_little_memory_names_the_size_that_would_do(invoke: Invoke, tmp_path
     assert invoke(*command, "-M", found[1]).code == 0
     less = f"{int(found[1].removesuffix('MiB')) - 1}MiB"
     assert invoke(*command, "-M", less).code == 7
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "momentc: error: out of memory; use fewer rows or columns"),
+        (MemoryError("at 8 GiB"), "momentc: error: out of memory: at 8 GiB; use fewer rows"),
+    ],
+)
+def test_memory_that_runs_out_is_no_bug(
+    invoke: Invoke, data: Path, monkeypatch: pytest.MonkeyPatch, error: MemoryError, said: str
+) -> None:
+    def run_out(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("momentc.files.info.describe_file", run_out)
+    outcome = invoke("info", "data.h5")
+    assert (outcome.code, outcome.stdout) == (7, b"")
+    assert outcome.stderr.startswith(said)
+    assert "bug" not in outcome.stderr

@@ -221,6 +221,26 @@ def test_a_checkpoint_that_takes_long_is_not_cut_short(monkeypatch: pytest.Monke
         work()
 
 
+def test_a_checkpoint_is_not_cut_short_by_another_termination() -> None:
+    """Batch systems send it to the step and to its processes."""
+    done = []
+
+    def work() -> None:
+        with signals_wait() as look:
+            send(signal.SIGTERM)
+            try:
+                look()
+            finally:
+                # Else the next line would end the tests.
+                assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+                send(signal.SIGTERM)
+                done.append("checkpoint")
+
+    with pytest.raises(Terminated):
+        work()
+    assert done == ["checkpoint"]
+
+
 @pytest.mark.parametrize("other", [False, True])
 def test_cleaning_that_takes_long_is_not_cut_short(
     monkeypatch: pytest.MonkeyPatch, other: bool

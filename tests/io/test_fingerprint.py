@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from momentc.io.base import ArraySource, SourceBase
-from momentc.io.fingerprint import leaf_rows, missing_stretches
+from momentc.io.fingerprint import LeafHasher, leaf_rows, missing_stretches
 from momentc.io.source import open_source
 
 
@@ -129,6 +129,20 @@ def test_one_weight_changes_one_leaf() -> None:
     other = ArraySource(array_of(300), weights)
     assert plain.fingerprint() != other.fingerprint()
     assert [leaf for leaf in range(5) if plain.digests[leaf] != other.digests[leaf]] == [2]
+
+
+def test_weights_that_are_overwritten_while_a_leaf_is_open() -> None:
+    """As where a reader fills the same array with block after block."""
+    array, weights = array_of(64), np.arange(1.0, 65.0)
+    whole: dict[int, bytes] = {}
+    LeafHasher(64, whole).add(0, array, weights)
+    digests: dict[int, bytes] = {}
+    hasher = LeafHasher(64, digests)
+    block = np.empty(16)
+    for start in range(0, 64, 16):
+        block[:] = weights[start : start + 16]
+        hasher.add(start, array[start : start + 16], block)
+    assert digests == whole
 
 
 def test_weights_that_come_later_count() -> None:

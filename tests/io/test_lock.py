@@ -15,6 +15,7 @@ import pytest
 
 from momentc.errors import OutputError
 from momentc.io.atomic import output_lock, probe_output, write_bytes_atomic
+from momentc.io.lock import BusyError
 
 from .outputs import NEW, OLD, REFUSING, here, run, start
 
@@ -170,6 +171,24 @@ def test_a_lock_that_is_just_being_written_is_respected() -> None:
     Path(".out.npz.lock").write_bytes(b"")
     with pytest.raises(OutputError, match=r"is being written by another run. Wait for it"):
         write_bytes_atomic("out.npz", NEW, force=False)
+
+
+def test_a_faster_run_that_found_the_same_stale_lock_keeps_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_lock()
+    lock = Path(".out.npz.lock")
+    theirs = json.dumps({"host": "elsewhere", "pid": 1, "time": "now"}).encode()
+
+    def is_gone(*_: object) -> bool:
+        lock.write_bytes(theirs)
+        return True
+
+    monkeypatch.setattr("momentc.io.lock._is_gone", is_gone)
+    with pytest.raises(BusyError, match="by another run, which started just now"):
+        write_bytes_atomic("out.npz", NEW, force=False)
+    assert here() == [".out.npz.lock"]
+    assert lock.read_bytes() == theirs
 
 
 CONTENDER = """

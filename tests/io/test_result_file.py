@@ -423,6 +423,17 @@ def test_a_stream_gets_npz_after_verification(result: WeightedSet) -> None:
     assert stream.getvalue() == Path("out.npz").read_bytes()
 
 
+def test_a_stream_that_takes_a_little_at_a_time_gets_all(result: WeightedSet) -> None:
+    class Narrow(io.BytesIO):
+        def write(self, data: Any) -> int:
+            return super().write(memoryview(data)[:100])
+
+    stream = Narrow()
+    write_result_stream(stream, result, METADATA, verify=lambda *_: None)
+    write("out.npz", result)
+    assert stream.getvalue() == Path("out.npz").read_bytes()
+
+
 def test_a_stream_gets_nothing_if_verification_fails(result: WeightedSet) -> None:
     def verify(*_: object) -> None:
         raise VerificationError("moments differ")

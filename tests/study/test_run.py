@@ -119,6 +119,22 @@ def test_momentc_beats_a_random_subset_on_a_file() -> None:
     assert "eq13" not in ours[0]
 
 
+@pytest.mark.parametrize(("method", "k"), [("momentc", 2), ("random", 0)])
+def test_a_trial_on_a_file_is_another_seed(method: str, k: int) -> None:
+    """The points are the same: only what the method draws can differ."""
+    points = np.random.default_rng(2).normal(size=(500, 2))
+
+    def record(seed: int, trial: int) -> dict[str, Any]:
+        evaluate = Evaluator(replace(SMALL, seed=seed), points, np.ones(500))
+        return evaluate(Cell("file", 2, 500, method, k, 40, trial))
+
+    first, second, other = record(0, 0), record(0, 1), record(1, 0)
+    for family, errors in first["errors"].items():
+        assert errors["rms"] != second["errors"][family]["rms"], family
+    # The functions are drawn by the seed as well, the moments are not.
+    assert second["moment_error"] == other["moment_error"]
+
+
 @pytest.mark.parametrize(
     ("factor", "said"),
     [(1.0 + 1e-6, "momentc: moments up to order 2 are off by"), (np.nan, "off by nan")],
