@@ -236,7 +236,7 @@ def test_a_second_run_on_the_same_output_fails_early(tmp_path: Path) -> None:
 def test_a_bare_environment(shell: Shell, data: Path) -> None:
     """Failure mode 46: `env -i`, no HOME, no TERM, no locale."""
     bare = {"PATH": os.defpath}
-    outcome = shell("compress", "data.h5", "-n", "60", env=bare)
+    outcome = shell("compress", "data.h5", "-n", "60", "--no-progress", env=bare)
     assert outcome.code == 0, outcome.stderr
     assert outcome.stderr == ""
 
