@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from momentc import MomentCompressor, compress
+from momentc import MomentCompressor, compress, verify_moments
 from momentc import incremental as incremental_module
 from momentc.clustering.router import CellRouter
 from momentc.errors import (
@@ -145,6 +145,23 @@ def test_merge_of_other_frames_units_and_sizes() -> None:
     require(one.merge(other).finalize().compressed_, rows, weights)
     assert one.result_.n_points == 4000
     require(other.finalize().compressed_, second, theirs)  # not changed
+
+
+@pytest.mark.parametrize("sizes", [(1e-3, 1e6), (1e6, 1e-3)])
+def test_merge_of_weights_in_other_units(
+    sizes: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each keeps its sums in a unit of its own, from its first rows."""
+    monkeypatch.setattr(incremental_module, "FIRST_ROWS", 300)
+    rows = rng(33).normal(size=(1200, 2))
+    weights = rng(34).uniform(1.0, 2.0, 1200) * np.repeat(sizes, 600)
+    one, other = (
+        taken_in([rows[half]], [weights[half]]) for half in (slice(600), slice(600, None))
+    )
+    kept = one.merge(other).finalize().compressed_
+    require(kept, rows, weights)
+    assert kept.total_weight == pytest.approx(weights.sum(), rel=1e-14)
+    assert verify_moments(rows, kept, k=3, weights=weights).ok
 
 
 def test_merge_counts_rows_that_were_left_out() -> None:

@@ -12,6 +12,11 @@ import pytest
 
 from momentc.errors import OutputError
 from momentc.files import delivery
+from momentc.files.delivery import describe
+from momentc.files.work import Counts, Work
+from momentc.options import CompressOptions
+from momentc.pipeline import compress_points
+from momentc.weighted import WeightedSet
 
 from .conftest import Invoke
 
@@ -254,6 +259,20 @@ def test_a_missed_tolerance_leaves_nothing(invoke: Invoke, data: Path, tmp_path:
     assert (outcome.code, outcome.stdout) == (5, b"")
     assert "--keep-going" in outcome.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["data.h5"]
+
+
+def test_the_verdict_is_that_of_the_rows_that_are_written() -> None:
+    """What was found of the compression says nothing of them."""
+    points = np.random.default_rng(3).normal(size=(300, 2))
+    found = compress_points(points, np.ones(300), CompressOptions(2, 40, threads=1))
+    kept = found.support
+    weights = kept.weights.copy()
+    weights[7] *= 1.001
+    for written, ok in ((kept, True), (WeightedSet(kept.points, weights, kept.index), False)):
+        content = describe(Work(found, written, np.arange(2), Counts(), ()))
+        assert found.ok
+        assert content["ok"] is ok
+        assert (max(content["error"][:3]) < 1e-14) == ok
 
 
 def test_keep_going_writes_and_says_so(invoke: Invoke, data: Path, tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ import h5py
 import numpy as np
 import pytest
 
+from momentc.files import info as info_module
+
 from .conftest import Invoke, Outcome, momentc_command
 
 Shell = Callable[..., Outcome]
@@ -35,6 +37,16 @@ def test_a_closed_pipe_ends_quietly(data: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_an_exit_that_is_no_closed_pipe_keeps_its_code(
+    invoke: Invoke, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(*_: object) -> None:
+        raise SystemExit(9)
+
+    monkeypatch.setattr(info_module, "describe_file", leave)
+    assert invoke("info", "data.h5").code == 9
 
 
 def in_bash(script: str, folder: Path) -> subprocess.CompletedProcess[bytes]:

@@ -214,6 +214,16 @@ def test_a_row_of_another_number_is_found(invoke: Invoke, small: Path) -> None:
     assert "not the rows of" in outcome.stderr
 
 
+def test_a_row_number_that_the_original_does_not_have_is_found(invoke: Invoke, small: Path) -> None:
+    def beyond(index: Any) -> None:
+        index[-1] = 400
+
+    edit(small, "index", beyond)
+    outcome = invoke("verify-moments", "data.h5", "data.momentc.h5")
+    assert outcome.code == 5
+    assert "not the rows of" in outcome.stderr
+
+
 def test_a_flipped_byte_is_found(invoke: Invoke, small: Path) -> None:
     with h5py.File(small, "r") as file:
         place = file["c"].id.get_offset()

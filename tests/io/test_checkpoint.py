@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -221,6 +222,20 @@ def test_a_disk_that_fails_leaves_the_older_checkpoint(
     found = read_checkpoint(PATH, HEAD)
     assert found is not None
     assert found[0] == {"next_row": 1}
+
+
+def test_the_folder_itself_is_flushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        flushed.append((is_folder, PATH.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_checkpoint(PATH, HEAD, STATE, arrays())
+    assert flushed == [(False, False), (True, True)]
 
 
 def test_what_json_cannot_hold() -> None:

@@ -289,6 +289,25 @@ def test_blocks_put_together_are_the_whole(points: NDArray[np.float64]) -> None:
         assert sum(block.n_zero_weight for block in blocks) == whole.n_zero_weight
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (0, 4)])
+def test_all_rows_must_weigh_something(
+    start: int, stop: int | None, message_of: Callable[..., str]
+) -> None:
+    """Also where it is said in numbers that all are meant."""
+    np.savez("x.npz", x=np.ones((4, 2)), w=np.zeros(4))
+    with open_source("x.npz:x", weights="w") as source:
+        blocks = float64_blocks(source, start=start, stop=stop)
+        assert "all 4 are 0" in message_of(InputError, lambda: list(blocks))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(1, None), (1, 4), (2, 3)])
+def test_some_rows_may_weigh_nothing(start: int, stop: int | None) -> None:
+    np.savez("x.npz", x=np.ones((4, 2)), w=np.array([1.0, 0.0, 0.0, 0.0]))
+    with open_source("x.npz:x", weights="w") as source:
+        blocks = list(float64_blocks(source, start=start, stop=stop))
+    assert sum(block.n_zero_weight for block in blocks) == (stop or 4) - start
+
+
 def test_blocks_never_exceed_32_bit_counts() -> None:
     class Wide(ArraySource):
         asked: list[int]

@@ -275,6 +275,19 @@ def test_changed_metadata_are_a_failed_verification(
     assert "the content does not fit its checksum" in message
 
 
+def test_a_declared_size_is_compared_before_memory_is_taken(
+    message_of: Callable[..., str],
+) -> None:
+    """Of rows that take no place in the file, and more memory than there is in the world."""
+    with h5py.File("out.h5", "w") as file:
+        file["c"], file["index"] = np.ones(3), np.arange(3)
+        file.create_dataset("w", shape=(2**57, 2), dtype="f8", chunks=(2**10, 2))
+        file.attrs["momentc"] = json.dumps({"format_version": FORMAT_VERSION, "checksum": ""})
+    assert Path("out.h5").stat().st_size < 1 << 14
+    message = message_of(VerificationError, lambda: read_result("out.h5"))
+    assert "out.h5 is damaged: w declares shape" in message
+
+
 @BOTH
 def test_every_truncation_is_noticed(name: str, result: WeightedSet) -> None:
     write(name, result)

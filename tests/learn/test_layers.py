@@ -275,6 +275,16 @@ def test_misuse_is_named() -> None:
         compress_layer(model, "0", k=2, target=50)
 
 
+def test_folded_weights_are_rounded_once() -> None:
+    """The product in float64, and not that of weights that were rounded before."""
+    model = network().float()
+    small = compress_layer(model, "0", k=5, target=300)
+    kept = linear(model, "2").weight[:, small.index]
+    wanted = (kept.double() * small.weights).float()
+    assert torch.equal(linear(small.module, "2").weight, wanted)
+    assert not torch.equal(kept * small.weights.float(), wanted)
+
+
 def test_weights_beyond_the_range_of_the_type() -> None:
     """In float16, c_j v_j of a large c_j: no layer with infinite weights is handed over."""
     model = network(2000).half()
@@ -310,6 +320,15 @@ def test_a_saved_state_goes_into_layers_that_are_made_for_it() -> None:
     fresh.load_state_dict(small.state_dict())
     x, _ = batch()
     assert torch.equal(fresh(x), small(x))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_fold_keeps_whether_a_model_is_in_training(training: bool) -> None:
+    small = compress_layer(network(), "0", k=3, target=100, mode="dynamic").module.train(training)
+    for model in (small, small.get_submodule("2")):
+        assert [part.training for part in fold(model).modules()] == (
+            [training] * len(list(model.modules()))
+        )
 
 
 def test_fold_of_a_layer_with_two_names() -> None:

@@ -357,6 +357,29 @@ def test_modules_that_look_elementwise_in_small(module: nn.Module) -> None:
         wired(model(module), "0")
 
 
+class Centred(nn.Module):
+    """Takes away a mean that it has learnt: while it does not learn, it looks elementwise."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.mean = x.mean()
+        return x - self.mean
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_modules_with_buffers(training: bool) -> None:
+    model = nn.Sequential(nn.Linear(3, 8), Centred(), nn.Linear(8, 2)).train(training)
+    with pytest.raises(UsageError, match=r"'1' \(Centred\), which does not treat each"):
+        wired(model, "0")
+    assert float(model.get_buffer("1.mean")) == 0.5
+
+
 def test_layers_that_cannot_be_taken_apart() -> None:
     model = nn.Sequential(
         nn.Conv1d(1, 4, 3),

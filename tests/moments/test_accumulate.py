@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from momentc.moments.accumulate import BLOCK_ROWS, Moments, accumulate_moments, combine_moments
+from momentc.errors import InputError
+from momentc.moments.accumulate import (
+    BLOCK_ROWS,
+    Moments,
+    accumulate_moments,
+    combine_moments,
+    require_finite,
+)
+from momentc.moments.features import TILE
 from tests import oracle
 
 EPS = float(np.finfo(np.float64).eps)
@@ -57,6 +65,14 @@ def test_nothing_is_lost_below_the_last_digit_of_the_sum() -> None:
     found = exactly(accumulate_moments(np.ones((n, 1)), weights, 2, "monomial"))
     # The tile that holds the 1 is summed plainly, all others in full.
     assert abs(found[(2,)] - (1 + Fraction(n - 1, 2**62))) <= Fraction(1, 2**53)
+
+
+@pytest.mark.parametrize("sums", [(1.0, 1e16, -1e16), (1e16, 1.0, -1e16)])
+def test_a_small_tile_survives_large_ones(sums: tuple[float, ...]) -> None:
+    """Before it or after it: what the sum loses is in the low part, whichever term it is of."""
+    points, weights = np.zeros((3 * TILE, 1)), np.zeros(3 * TILE)
+    points[::TILE, 0], weights[::TILE] = np.sign(sums), np.abs(sums)
+    assert exactly(accumulate_moments(points, weights, 1, "monomial"))[(1,)] == 1
 
 
 def test_the_error_does_not_grow_with_the_number_of_rows() -> None:
@@ -160,3 +176,14 @@ def test_moments_up_to_an_order_come_first(m: int, basis: Literal["monomial", "l
     same = moments.up_to(6)
     assert same.high.tobytes() == moments.high.tobytes()
     assert same.low.tobytes() == moments.low.tobytes()
+
+
+@pytest.mark.parametrize("part", ["high", "low"])
+@pytest.mark.parametrize("place", [0, 1, -1])
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_any_sum_beyond_float64_is_refused(part: str, place: int, value: float) -> None:
+    moments = accumulate_moments(*points_and_weights(10, 2, 0), 3, "monomial")
+    require_finite(moments)
+    getattr(moments, part)[place] = value
+    with pytest.raises(InputError, match="more than float64 can hold"):
+        require_finite(moments)

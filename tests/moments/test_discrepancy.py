@@ -15,7 +15,7 @@ from momentc.moments.discrepancy import (
     relative_error_by_order,
     with_dependent,
 )
-from momentc.moments.frame import Frame
+from momentc.moments.frame import Dependence, Frame
 from momentc.moments.frame_fit import fit_frame
 from tests import oracle
 from tests.strategies import weighted_sets
@@ -234,3 +234,22 @@ def test_an_order_that_vanishes_by_symmetry_has_an_absolute_error() -> None:
         ORDER,
     )
     assert relative_error_by_order(offset, shifted, moved_frame) == pytest.approx(exact, rel=1e-5)
+
+
+def test_what_the_combinations_miss_by_hand() -> None:
+    """A product of l factors, each off by d and at most 1 + d, is off by l d (1 + d)^(l - 1)."""
+    d = 1e-3
+    wanted = [0.0, d, 2 * d * (1 + d), 3 * d * (1 + d) ** 2]
+    assert with_dependent((0.0,) * 4, 1.0, d) == pytest.approx(wanted, rel=1e-14)
+
+
+def test_both_sets_may_miss_a_combination() -> None:
+    """Each by the residual, and to different sides."""
+    residual = 1e-3
+    points, weights = np.random.default_rng(12).uniform(-1.0, 1.0, (40, 1)), np.ones(40)
+    moments = accumulate_moments(points, weights, 3, "monomial")
+    dependent = (Dependence(1, residual, 1.0), Dependence(2, 0.1 * residual, 0.5))
+    frame = Frame(np.zeros(3), np.ones(3), np.array([0]), (), dependent)
+    d = 2.0 * residual
+    wanted = [0.0, d, 2 * d * (1 + d), 3 * d * (1 + d) ** 2]
+    assert error_by_order(moments, moments, frame) == pytest.approx(wanted, rel=1e-14)

@@ -161,6 +161,18 @@ def test_a_column_that_is_nearly_dependent_stays(noise: float) -> None:
     assert fit_frame(points, np.ones(2000), 5).rank == 3
 
 
+@pytest.mark.parametrize(("miss", "rank"), [(1e-13, 3), (1e-16, 2)])
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_column_drops_out_only_where_it_is_missed_by_rounding(
+    miss: float, rank: int, k: int
+) -> None:
+    """Not where its moments would merely be good enough."""
+    rng = np.random.default_rng(2)
+    x = rng.uniform(-1.0, 1.0, (2000, 2))
+    points = np.column_stack([x, x[:, 0] + x[:, 1] + miss * rng.choice([-1.0, 1.0], 2000)])
+    assert fit_frame(points, np.ones(2000), k).rank == rank
+
+
 def test_one_row_that_breaks_a_dependence_is_enough() -> None:
     x = np.random.default_rng(3).uniform(-1.0, 1.0, 10_000)
     points = np.column_stack([x, x])

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from momentc.compression import Compression
-from momentc.errors import InputError, RequestError
+from momentc.errors import InputError, RequestError, VerificationError
 from momentc.moments.frame_fit import fit_frame
 from momentc.options import CompressOptions
 from momentc.pipeline import certify, compress_points, compress_stream
@@ -186,6 +186,24 @@ def test_a_stream_without_rows_is_refused(rows: tuple[Array, Array]) -> None:
     setting = small_setting(*rows, options)
     with pytest.raises(InputError, match="no rows"):
         compress_stream(new_stream(setting, 24), options)
+
+
+@pytest.mark.parametrize(("change", "refused"), [(1e-7, True), (-1e-7, True), (1e-9, False)])
+def test_points_that_weigh_more_or_less_than_the_rows_are_refused(
+    rows: tuple[Array, Array], change: float, refused: bool
+) -> None:
+    """By a part in ten million, which no rounding explains."""
+    points, weights = rows
+    options = CompressOptions(K, TARGET, threads=1, effort="low")
+    setting = small_setting(points[:1000:3], weights[:1000:3], options, 12)
+    stream = let_pass(new_stream(setting, 24), points, weights)
+    assert stream.totals is not None
+    stream._store.weights[0] += change * stream.totals.extent.mass
+    if not refused:
+        assert compress_stream(stream, options).ok
+        return
+    with pytest.raises(VerificationError, match="some were lost, or came twice"):
+        compress_stream(stream, options)
 
 
 def test_a_target_below_the_bound_is_refused(rows: tuple[Array, Array]) -> None:

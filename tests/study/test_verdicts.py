@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from momentc.study.learning_figure import draw_curves, draw_laws
@@ -41,7 +42,8 @@ def test_training_sets(compressed: float, random: float, wanted: list[bool]) -> 
 
 def test_training_sets_that_barely_learn() -> None:
     random = [5.0, 1.2]
-    assert passed("fig3", "b", {"full": [5.0, 1.0], "compressed": [5.0, 1.01], "random": random})
+    near = {"full": [5.0, 1.0], "compressed": [5.0, 1.01], "random": random}
+    assert passed("fig3", "b", near) == [True]
     apart = {"full": [5.0, 2.0, 1.0], "compressed": [5.0, 2.1, 1.0], "random": [5.0, 2.0, 1.2]}
     assert passed("fig3", "b", apart) == [False]
 
@@ -64,6 +66,11 @@ def test_one_bad_seed_is_enough_to_fail() -> None:
     next(r for r in found if r["curve"] == "compressed" and r["seed"])["test"][1] *= 1.5
     assert judge("fig4", found)[0]["ok"] is False
     assert judge("fig4", found)[0]["high"] == pytest.approx(0.5)
+    found = records("b", losses)
+    assert judge("fig3", found)[0]["ok"] is True
+    next(r for r in found if r["curve"] == "compressed" and r["seed"])["test"][1] *= 1.5
+    assert judge("fig3", found)[0]["ok"] is False
+    assert judge("fig3", found)[0]["found"] == pytest.approx(0.5)
 
 
 def sizes(exponent: float, panel: str = "a", noise: float = 0.0) -> list[dict[str, Any]]:
@@ -95,6 +102,26 @@ def test_exponents_have_an_uncertainty() -> None:
     assert noisy["standard_error"] > 0.02
     row = judge("fig5", sizes(1.0, noise=0.3))[2]
     assert row["low"] < row["found"] < row["high"]
+
+
+def test_the_uncertainty_of_exponents_by_hand() -> None:
+    """Slopes 0.4, 0.5 and 0.6 scatter by 0.1: their mean by 0.1 / sqrt(3)."""
+    found = [
+        {
+            "panel": "a", "curve": curve, "seed": seed, "d": d, "target": d, "test": [d**-exponent],
+        }
+        for d in (1000, 2000, 4000)
+        for seed in (0, 1, 2)
+        for curve, exponent in (("full", 0.4 + 0.1 * seed), ("compressed", 0.8 + 0.2 * seed))
+    ]  # fmt: skip
+    full, compressed = (laws(found)[curve] for curve in ("full", "compressed"))
+    assert full["standard_error"] == pytest.approx(0.1 / 3**0.5)
+    assert compressed["standard_error"] == pytest.approx(0.2 / 3**0.5)
+    row = judge("fig5", found)[2]
+    # Both are off by a part of 0.2 / sqrt(3), and so the ratio by sqrt(2) such parts.
+    error = 2.0 * 0.2 * (2.0 / 3.0) ** 0.5
+    assert row["found"] == pytest.approx(2.0)
+    assert (row["low"], row["high"]) == pytest.approx((2.0 - error, 2.0 + error))
 
 
 def test_losses_that_grow_are_no_law() -> None:
@@ -129,6 +156,23 @@ def test_thin_fronts() -> None:
     assert judge_polylog(rows([1e-16] * 4))[0]["ok"]
     assert judge_polylog(rows([3e-12, 2e-13, 6e-15, 7e-15]))[0]["ok"], "falling to rounding"
     assert not judge_polylog(rows([6e-15, 7e-15, 3e-12, 2e-13]))[0]["ok"]
+
+
+@pytest.mark.parametrize(("n_errors", "ok"), [(-3.0, True), (1.5, True), (3.0, False)])
+def test_errors_that_grow_by_more_than_their_scatter(n_errors: float, ok: bool) -> None:
+    """Of four sizes, each twice the one before, with a scatter that has no slope of its own."""
+    scatter = 0.1 * np.array([1.0, -1.0, -1.0, 1.0])
+    standard_error = 0.1 * 0.4**0.5
+    errors = 1e-12 * 2.0 ** (n_errors * standard_error * np.arange(4) + scatter)
+    (row,) = judge_polylog(
+        [
+            {"m": 1, "method": "momentc", "d": 1000 * 2**i, "mean_least_error": error}
+            for i, error in enumerate(errors.tolist())
+        ]
+    )
+    assert row["found"] == pytest.approx(n_errors * standard_error)
+    assert row["high"] - row["found"] == pytest.approx(standard_error)
+    assert row["ok"] is ok
 
 
 def test_pictures() -> None:
