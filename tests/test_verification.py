@@ -69,7 +69,7 @@ def test_errors_are_those_of_exact_arithmetic(points: Points, weights: Points) -
         oracle.moments(points[:50], weights[:50], 4, frame),
         4,
     )
-    assert found.error == pytest.approx(exact, rel=1e-12)
+    assert found.error == pytest.approx(exact, rel=1e-12, abs=0.0)
 
 
 def test_the_same_set_is_the_same(points: Points, weights: Points) -> None:
@@ -82,7 +82,7 @@ def test_one_changed_weight_is_seen(points: Points, weights: Points, change: flo
     other[17] += change * weights.sum()
     found = compare_moments(blocks_of(points, weights), points, other, 2, 1e-10)
     assert not found.ok
-    assert found.error[0] == pytest.approx(change, rel=1e-6)
+    assert found.error[0] == pytest.approx(change, rel=1e-6, abs=0.0)
 
 
 def test_one_changed_coordinate_is_seen(points: Points, weights: Points) -> None:

@@ -69,7 +69,11 @@ def test_relative_errors_in_the_users_coordinates(m: int, size: float, offset: f
     exact = oracle.tensor_error_by_order(
         oracle.moments(points, weights, ORDER), oracle.moments(points, other_weights, ORDER), ORDER
     )
-    assert relative_error_by_order(first, second, frame)[1:] == pytest.approx(exact[1:], rel=1e-6)
+    # What is left of a small difference after rounding, wherever the points lie.
+    digits = 1e-6 + 2e-14 / size
+    noise = digits * max(exact[1:])
+    found = relative_error_by_order(first, second, frame)[1:]
+    assert found == pytest.approx(exact[1:], rel=digits, abs=noise)
 
 
 def test_relative_errors_of_a_kept_subset() -> None:
@@ -81,7 +85,9 @@ def test_relative_errors_of_a_kept_subset() -> None:
         oracle.moments(points[::3], weights[::3], ORDER),
         ORDER,
     )
-    assert relative_error_by_order(first, second, frame)[1:] == pytest.approx(exact[1:], rel=1e-12)
+    assert relative_error_by_order(first, second, frame)[1:] == pytest.approx(
+        exact[1:], rel=1e-12, abs=0.0
+    )
     assert min(exact[1:]) > 1e-3, "the comparison must have something to find"
 
 
@@ -93,7 +99,7 @@ def test_relative_errors_do_not_depend_on_the_unit(unit: float) -> None:
     other = reweighted(weights, 3, 1e-3)
     plain = relative_error_by_order(*both(points, weights, points, other))
     scaled = relative_error_by_order(*both(points * unit, weights, points * unit, other))
-    assert scaled == pytest.approx(plain, rel=1e-9)
+    assert scaled == pytest.approx(plain, rel=1e-9, abs=0.0)
 
 
 def test_columns_of_extreme_units_together() -> None:
@@ -106,7 +112,7 @@ def test_columns_of_extreme_units_together() -> None:
         oracle.moments(mixed, weights, ORDER), oracle.moments(mixed, other, ORDER), ORDER
     )
     found = relative_error_by_order(*both(mixed, weights, mixed, other))
-    assert found[1:] == pytest.approx(exact[1:], rel=1e-6)
+    assert found[1:] == pytest.approx(exact[1:], rel=1e-6, abs=0.0)
 
 
 def test_a_lost_weight_is_an_error_of_order_0_only() -> None:
@@ -240,7 +246,7 @@ def test_what_the_combinations_miss_by_hand() -> None:
     """A product of l factors, each off by d and at most 1 + d, is off by l d (1 + d)^(l - 1)."""
     d = 1e-3
     wanted = [0.0, d, 2 * d * (1 + d), 3 * d * (1 + d) ** 2]
-    assert with_dependent((0.0,) * 4, 1.0, d) == pytest.approx(wanted, rel=1e-14)
+    assert with_dependent((0.0,) * 4, 1.0, d) == pytest.approx(wanted, rel=1e-14, abs=0.0)
 
 
 def test_both_sets_may_miss_a_combination() -> None:
@@ -252,4 +258,4 @@ def test_both_sets_may_miss_a_combination() -> None:
     frame = Frame(np.zeros(3), np.ones(3), np.array([0]), (), dependent)
     d = 2.0 * residual
     wanted = [0.0, d, 2 * d * (1 + d), 3 * d * (1 + d) ** 2]
-    assert error_by_order(moments, moments, frame) == pytest.approx(wanted, rel=1e-14)
+    assert error_by_order(moments, moments, frame) == pytest.approx(wanted, rel=1e-14, abs=0.0)

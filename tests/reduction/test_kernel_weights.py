@@ -81,7 +81,7 @@ def test_matrix_and_sums(p: int, n: int, m: int) -> None:
     with ThreadPoolExecutor(2) as pool:
         for run in (map, pool.map):
             found = kernel_sums(points, others, weights, p, run)
-            assert found == pytest.approx(expected, rel=1e-12)
+            assert found == pytest.approx(expected, rel=1e-12, abs=0.0)
             lower = kernel_matrix(points, p, 2.0, run)
             assert symmetric(lower) == pytest.approx(spline(points, points, p) / 2.0, rel=1e-12)
 
@@ -117,7 +117,7 @@ def test_with_p_1_it_is_the_mean_square_error_over_kinks() -> None:
         for x, weight in zip(points[:, 0], signed, strict=True):
             error += weight * np.maximum(0.0, x - t)
     squared = np.trapezoid(error**2, t)
-    assert problem.discrepancy(weights) == pytest.approx(12.0 * squared, rel=1e-6)
+    assert problem.discrepancy(weights) == pytest.approx(12.0 * squared, rel=1e-6, abs=0.0)
 
 
 @pytest.mark.parametrize(("order", "p"), [(1, 1), (3, 1), (3, 3), (5, 2)])
@@ -237,7 +237,7 @@ def test_one_factorisation_gives_what_degree_by_degree_gives(
         at_once, (problem.solve(each, 0.1) for each in range(3, order + 1)), strict=True
     ):
         assert found is not None
-        assert found == pytest.approx(by_degree, rel=1e-6)
+        assert found == pytest.approx(by_degree, rel=1e-6, abs=0.0)
 
 
 def test_a_column_of_another_size() -> None:

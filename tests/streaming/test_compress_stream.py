@@ -128,7 +128,7 @@ def test_a_stream_that_holds_all_rows_is_as_good_as_the_rows(rows: tuple[Array, 
     )
     assert streamed.kept_order == in_memory.kept_order
     assert streamed.support.index.tolist() == in_memory.support.index.tolist()
-    assert streamed.support.weights == pytest.approx(in_memory.support.weights, rel=1e-9)
+    assert streamed.support.weights == pytest.approx(in_memory.support.weights, rel=1e-9, abs=0.0)
     assert streamed.error == pytest.approx(in_memory.error, rel=1e-6, abs=1e-14)
     assert streamed.relative_error == pytest.approx(in_memory.relative_error, rel=1e-6, abs=1e-14)
 
