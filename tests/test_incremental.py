@@ -511,3 +511,34 @@ def test_batches_after_fit_are_refused() -> None:
     again.partial_fit(rows[2000:]).finalize()
     assert again.compressed_.total_weight == pytest.approx(3000.0, rel=1e-14)
     assert again.fit(rows[:500]).compressed_.total_weight == pytest.approx(500.0, rel=1e-14)
+
+
+@pytest.mark.parametrize("heavy", [1e290, 1e300, 1e303])
+def test_batches_of_weights_of_very_different_sizes(heavy: float) -> None:
+    first, second = rng(41).normal(size=(2, 6000, 2))
+    weights = np.concatenate([np.ones(6000), np.full(6000, heavy)])
+    rows = np.concatenate([first, second])
+    one = MomentCompressor(3, 60, threads=1).partial_fit(first)
+    other = MomentCompressor(3, 60, threads=1).partial_fit(second, sample_weight=weights[6000:])
+    merged = copy.deepcopy(one).merge(other)
+    for compressor in (one.partial_fit(second, sample_weight=weights[6000:]), merged):
+        kept = compressor.finalize().compressed_
+        assert max(verify_moments(rows, kept, 3, weights=weights).error[:4]) < 1e-13
+
+
+def test_a_batch_whose_sums_overflow_is_refused_whole() -> None:
+    rows = rng(42).normal(size=(6000, 2))
+    heavy = np.full(6000, 1e308 / 6000.0)
+    compressor = MomentCompressor(3, 60, threads=1).partial_fit(rows)
+    compressor.partial_fit(rows, sample_weight=heavy)
+    with pytest.raises(InputError, match="more than float64 can hold"):
+        compressor.partial_fit(rows, sample_weight=heavy)
+    assert compressor.finalize().compressed_.total_weight == pytest.approx(1e308, rel=1e-14)
+
+
+def test_rows_that_weigh_nothing_are_rows_all_the_same() -> None:
+    rows = rng(44).normal(size=(8000, 2))
+    weights = np.ones(8000)
+    weights[4000:] = 1e-295
+    result = MomentCompressor(3, 60, threads=1).partial_fit(rows, sample_weight=weights)
+    assert result.finalize().result_.n_points == 8000

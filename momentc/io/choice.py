@@ -117,7 +117,9 @@ def choose(name: str, found: list[Candidate], refused: list[str]) -> str:
 
 
 def choose_weights(name: str, found: list[Candidate], n_rows: int) -> str:
-    """Pick the only array with a real number for each row, or the only one named like weights.
+    """Pick the array that is named like weights and has a number for each row, or the only array.
+
+    Any other column of numbers (labels, logarithms of weights) would be taken without a word.
 
     Parameters
     ----------
@@ -131,19 +133,23 @@ def choose_weights(name: str, found: list[Candidate], n_rows: int) -> str:
     Raises
     ------
     InputError
-        None, or several; the message lists them.
+        None is sure to be meant; the message lists those that may be.
     """
     numeric = [candidate for candidate in found if candidate.dtype.kind in "biuf"]
     fitting = [array for array in numeric if array.shape in {(n_rows,), (n_rows, 1)}]
-    named = [array for array in fitting if named_like_weights(array.dataset)]
-    for several in (fitting, named):
-        if len(several) == 1:
-            return several[0].dataset
+    named = [
+        array for array in fitting
+        if named_like_weights(array.dataset) and "log" not in array.dataset.lower()
+    ]  # fmt: skip
+    for sure in (named, found):
+        if len(sure) == 1:
+            return sure[0].dataset
     if fitting:
+        several = "arrays" if len(fitting) > 1 else "array"
         raise InputError(
-            f"weights {name}: it holds {len(fitting)} arrays with a number for each of the "
-            f"{n_rows} rows. Name one, as in --weights {name}:{fitting[0].dataset}\n"
-            f"{_listed(fitting)}"
+            f"weights {name}: it holds {len(fitting)} {several} with a number for each of the "
+            f"{n_rows} rows. Name the one that is meant, as in --weights "
+            f"{name}:{fitting[0].dataset}\n{_listed(fitting)}"
         )
     raise InputError(
         f"weights {name}: it holds no array with a number for each of the {n_rows} rows"

@@ -205,8 +205,10 @@ def _result_source(container: Container, file: BinaryIO) -> ResultSource:
     return ResultSource(container.location, data)
 
 
-def open_inside(container: Container, dataset: str, *, allow_external: bool) -> SourceBase:
-    """Open another dataset of a file.
+def open_inside(
+    container: Container, dataset: str, *, allow_external: bool, n_weights: int
+) -> SourceBase:
+    """Open another dataset of a file, as the weights of so many rows.
 
     Raises
     ------
@@ -215,4 +217,4 @@ def open_inside(container: Container, dataset: str, *, allow_external: bool) -> 
     """
     if dataset == STDIN or container.form is FileFormat.NPY:
         raise MissingDatasetError(f"{container.name} has no other array")
-    return open_array(container, dataset, allow_external=allow_external)
+    return open_array(container, dataset, allow_external=allow_external, n_weights=n_weights)

@@ -198,9 +198,13 @@ def _attach_inside_each(
     without = []
     for part, container in zip(parts, containers, strict=True):
         try:
-            _attach(part, open_inside(container, weights, allow_external=allow_external))
+            found = open_inside(
+                container, weights, allow_external=allow_external, n_weights=part.n_rows
+            )
         except MissingDatasetError:
             without.append(container)
+        else:
+            _attach(part, found)
     if without and len(without) < len(parts):
         having = next(container for container in containers if container not in without)
         raise InputError(
@@ -225,7 +229,9 @@ def _attach_weights(
     missing = f"{source.name} has no such dataset"
     if container is not None:
         try:
-            found = open_inside(container, weights, allow_external=allow_external)
+            found = open_inside(
+                container, weights, allow_external=allow_external, n_weights=source.n_rows
+            )
         except MissingDatasetError as error:
             missing = str(error)
         else:

@@ -7,14 +7,14 @@ the sums are off by, relative to the mass, stays as small as it was. In a smalle
 up to ``(2 |shift| + 2 |ratio|) ** k`` times as much.
 """
 
-from fractions import Fraction
+import math
 
 import numpy as np
 
 from momentc.jit import kernel
 from momentc.moments.accumulate import Moments, require_finite
 from momentc.moments.discrepancy import binomial_terms
-from momentc.moments.double_double import add, divide, multiply
+from momentc.moments.double_double import add, divide, multiply, two_sum
 from momentc.moments.frame import Frame
 
 __all__ = ["change_frame"]
@@ -42,28 +42,27 @@ def change_frame(moments: Moments, old: Frame, new: Frame) -> Moments:
     """
     require_finite(moments)
     plan = moments.plan
-    high, low = moments.high, moments.low
+    # Products of two parts need some bits of the exponent: in units of the largest sum.
+    exponent = int(np.frexp(np.abs(moments.high).max())[1])
+    high, low = np.ldexp(moments.high, -exponent), np.ldexp(moments.low, -exponent)
+    moved = (old.center != new.center) | (old.scale != new.scale)
     terms = binomial_terms(plan.n_variables, plan.order)
-    same = (old.center == new.center) & (old.scale == new.scale)
-    for column, (target, source, power, lower) in zip(old.columns, terms, strict=True):
-        if same[column]:
-            continue
-        # Few fractions, and the quotients are right to the last bit, whatever the exponents.
-        scale = Fraction(float(new.scale[column]))
-        shift = (Fraction(float(old.center[column])) - Fraction(float(new.center[column]))) / scale
-        ratio = Fraction(float(old.scale[column])) / scale
-        matrix = np.zeros((2, plan.order + 1, plan.order + 1))
-        _fill_legendre_map(*_pair(shift), *_pair(ratio), *matrix)
-        high, low = _carry(high, low, target, source, power, lower, *matrix)
-    changed = Moments("legendre", plan, high, low)
+    for column, each in zip(old.columns.tolist(), terms, strict=True):
+        if moved[column]:
+            high, low = _carry(
+                high, low, *each, plan.order, old.center[column], old.scale[column],
+                new.center[column], new.scale[column],
+            )  # fmt: skip
+    changed = Moments("legendre", plan, np.ldexp(high, exponent), np.ldexp(low, exponent))
     require_finite(changed)
     return changed
 
 
-def _pair(value: Fraction) -> tuple[float, float]:
-    """Return the nearest float64, and that of what is left."""
-    high = float(value)
-    return high, float(value - Fraction(high))
+@kernel
+def _quotient(high, low, scale):  # type: ignore[no-untyped-def]
+    """Return a pair divided by a float64 of any size: by its digits, and by a power of two."""
+    digits, exponent = math.frexp(scale)
+    return divide(math.ldexp(high, -exponent), math.ldexp(low, -exponent), digits)
 
 
 @kernel
@@ -101,8 +100,17 @@ def _fill_legendre_map(shift, shift_low, ratio, ratio_low, matrix, matrix_low): 
 
 
 @kernel
-def _carry(values, values_low, target, source, power, lower, matrix, matrix_low):  # type: ignore[no-untyped-def]
+def _carry(  # type: ignore[no-untyped-def]
+    values, values_low, target, source, power, lower, order,
+    old_center, old_scale, new_center, new_scale,
+):  # fmt: skip
     """Return the values with the map of one variable applied; see ``binomial_terms``."""
+    high, low = two_sum(old_center, -new_center)
+    shift, shift_low = _quotient(high, low, new_scale)
+    ratio, ratio_low = _quotient(old_scale, 0.0, new_scale)
+    matrix = np.zeros((order + 1, order + 1))
+    matrix_low = np.zeros((order + 1, order + 1))
+    _fill_legendre_map(shift, shift_low, ratio, ratio_low, matrix, matrix_low)
     sums = np.zeros(values.shape[0])
     sums_low = np.zeros(values.shape[0])
     for term in range(target.shape[0]):

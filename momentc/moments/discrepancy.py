@@ -17,7 +17,6 @@ pass over the data is needed, even under offsets of 1e8.
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
 
 import numpy as np
 from numpy.polynomial.legendre import poly2leg
@@ -35,9 +34,6 @@ __all__ = [
     "with_dependent",
     "worst_error",
 ]
-
-# A tensor that is no more than this part of the terms of its sums is rounding.
-VANISHING: Final = 16.0 * float(np.finfo(np.float64).eps)
 
 
 def error_by_order(
@@ -104,8 +100,7 @@ def relative_error_by_order(original: Moments, other: Moments, frame: Frame) -> 
     """Return the relative Frobenius error of the moment tensors in the user's coordinates.
 
     Over the columns that ``frame``, in which the moments are, keeps. An order whose tensor vanishes
-    in the original, but for rounding (odd orders of what is symmetric about 0), counts as the
-    absolute error.
+    in the original (all columns zero) counts as the absolute error.
     """
     difference = _as_monomials(original.normalised_difference(other), original)
     difference[0] = 0.0
@@ -118,8 +113,6 @@ def relative_error_by_order(original: Moments, other: Moments, frame: Frame) -> 
     counts = _tensor_counts(plan)
     raw_difference = _to_user_coordinates(difference, plan, center, scale)
     raw = _to_user_coordinates(moments, plan, center, scale)
-    # No moment is beyond 1 in the frame: the same sums of ones are what these round at.
-    terms = _to_user_coordinates(np.ones(len(moments)), plan, np.abs(center), scale)
     # Back from the columns' own units to the user's: ratios of the units are all that matters in
     # a relative error of one order.
     log_unit = np.log(unit) - (np.log(unit).max() if len(unit) else 0.0)
@@ -127,11 +120,11 @@ def relative_error_by_order(original: Moments, other: Moments, frame: Frame) -> 
     relative = []
     for degree in range(plan.order + 1):
         part = slice(plan.first[degree], plan.first[degree + 1])
-        tensor, error, size = (
+        tensor, error = (
             math.sqrt(float(np.sum(counts[part] * (values[part] * shrink[part]) ** 2)))
-            for values in (raw, raw_difference, terms)
+            for values in (raw, raw_difference)
         )
-        relative.append(error / tensor if tensor > VANISHING * size else error)
+        relative.append(error / tensor if tensor > 0.0 else error)
     return tuple(relative)
 
 

@@ -7,7 +7,7 @@ input that were streamed apart, on other machines or at other times, merge exact
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from momentc.clustering.router import CellRouter, fit_router
 from momentc.effort import working_order
 from momentc.errors import InputError, UsageError
 from momentc.map_function import MapFunction
-from momentc.moments.accumulate import Moments, accumulate_moments
+from momentc.moments.accumulate import Moments, accumulate_moments, require_finite
 from momentc.moments.frame import Extent, Frame, extent_of
 from momentc.moments.multi_index import product_plan
 from momentc.moments.request import compared_order
@@ -194,20 +194,20 @@ class CellStream:
             scaled = scaled_weights(weights, setting.exponent)
         self._require_weights(scaled)
         felt = count_for_something(scaled)
-        if not felt.all():
-            points, scaled, index, raw = points[felt], scaled[felt], index[felt], raw[felt]
-        n = len(points)
+        n_passed, n = len(points), int(np.count_nonzero(felt))
         if n == 0:
             return
+        if n < n_passed:
+            points, scaled, index, raw = points[felt], scaled[felt], index[felt], raw[felt]
         columns = setting.frame.columns
         tasks = [slice(start, start + TASK_ROWS) for start in range(0, n, TASK_ROWS)]
         extents = map_function(lambda rows: extent_of(points[rows], scaled[rows]), tasks)
-        extent = reduce(Extent.with_part, extents)
-        self._require_reach(extent)
+        extent = own = replace(reduce(Extent.with_part, extents), n_rows=n_passed)
         before = self.totals
         if before is not None:
-            extent = before.extent.with_part(extent)
+            extent = before.extent.with_part(own)
         box = extent.box(columns)
+        self._require_reach(own)
         local = np.empty((n, setting.frame.rank))
         cells = np.empty(n, dtype=np.int64)
 
@@ -218,9 +218,10 @@ class CellStream:
             return accumulate_moments(in_box, scaled[rows], setting.compared, "legendre")
 
         known = [] if before is None else [before.in_frame(box)]
-        moments = [*known, *map_function(take_in, tasks)]
+        totals = Totals.of_parts(extent, [*known, *map_function(take_in, tasks)], columns)
+        require_finite(totals.moments)
         with self._all_or_nothing():
-            self.totals = Totals.of_parts(extent, moments, columns)
+            self.totals = totals
             self._store.add(local, scaled, index, raw, cells, map_function)
 
     def take_over(
@@ -315,9 +316,9 @@ class CellStream:
         totals: Totals,
         map_function: MapFunction,
     ) -> None:
+        together = totals if self.totals is None else self.totals.with_part(totals)
         self._require_reach(totals.extent)
         cells = self.setting.router.assign(local)
-        together = totals if self.totals is None else self.totals.with_part(totals)
         with self._all_or_nothing():
             self.totals = together
             self._store.add(local, scaled, index, raw, cells, map_function)

@@ -388,10 +388,13 @@ def test_weights_by_path(points: NDArray[np.float64], message_of: Callable[..., 
         "weights /gone: there is no such file, and x.h5 has no dataset /gone: 'gone' is not in /, "
         "which holds: grp, short, x"
     )
+    with h5py.File("y.h5", "w") as file:
+        file["grp/x"], file["grp/weights"], file["grp/id"] = points, mass, mass + 1.0
     np.save("x.npy", points)
-    with open_source("x.npy", weights="x.h5") as source:
-        assert source.weights is not None
-        assert np.array_equal(source.weights, mass)
+    for rows, weights in (("x.npy", "y.h5"), ("x.npy", "y.h5:/grp"), ("y.h5:/grp/x", "/grp")):
+        with open_source(rows, weights=weights) as source:
+            assert source.weights is not None
+            assert np.array_equal(source.weights, mass)
 
 
 def test_opening_reads_no_weights(points: NDArray[np.float64]) -> None:

@@ -200,11 +200,11 @@ def test_weights_in_the_same_file(
 def test_the_weights_of_a_file_of_several_arrays(
     points: NDArray[np.float64], message_of: Callable[..., str]
 ) -> None:
-    """The one with a number for each row; the rows of that file are not what is meant."""
+    """The one that is named like weights, or the only one; never just any column of numbers."""
     np.save("x.npy", points)
     mass = np.arange(1.0, 1001.0)
-    save("one.npz", samples=points, mass=mass, short=mass[:7])
-    save("named.npz", samples=points, logp=mass + 1.0, weights=mass[:, None])
+    save("one.npz", mass=mass)
+    save("named.npz", samples=points, logp=mass + 1.0, logwt=mass, weights=mass[:, None])
     for name in ("one.npz", "named.npz"):
         with open_source("x.npy", weights=name) as source:
             assert source.weights is not None
@@ -213,7 +213,11 @@ def test_the_weights_of_a_file_of_several_arrays(
     message = message_of(InputError, lambda: open_source("x.npy", weights="two.npz"))
     assert "weights two.npz: it holds 2 arrays with a number for each of the 1000 rows" in message
     assert "--weights two.npz:a" in message
-    assert "samples" not in message
+    save("labels.npz", samples=points, labels=mass)
+    save("logs.npz", logwt=mass, loglike=mass)
+    for name in ("labels.npz", "logs.npz"):
+        message = message_of(InputError, lambda name=name: open_source("x.npy", weights=name))
+        assert "Name the one that is meant" in message
     save("none.npz", samples=points, short=mass[:7])
     message = message_of(InputError, lambda: open_source("x.npy", weights="none.npz"))
     assert "weights none.npz: it holds no array with a number for each of the 1000" in message
