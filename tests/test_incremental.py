@@ -528,12 +528,12 @@ def test_batches_of_weights_of_very_different_sizes(heavy: float) -> None:
 
 def test_a_batch_whose_sums_overflow_is_refused_whole() -> None:
     rows = rng(42).normal(size=(6000, 2))
-    heavy = np.full(6000, 1e308 / 6000.0)
-    compressor = MomentCompressor(3, 60, threads=1).partial_fit(rows)
-    compressor.partial_fit(rows, sample_weight=heavy)
+    compressor = MomentCompressor(3, 60, threads=1)
+    for weight in (1e-3, 1e305 / 6000.0):  # in units of the first
+        compressor.partial_fit(rows, sample_weight=np.full(6000, weight))
     with pytest.raises(InputError, match="more than float64 can hold"):
-        compressor.partial_fit(rows, sample_weight=heavy)
-    assert compressor.finalize().compressed_.total_weight == pytest.approx(1e308, rel=1e-14)
+        compressor.partial_fit(rows, sample_weight=np.full(6000, 1e306 / 6000.0))
+    assert compressor.finalize().compressed_.total_weight == pytest.approx(1e305, rel=1e-14)
 
 
 def test_rows_that_weigh_nothing_are_rows_all_the_same() -> None:

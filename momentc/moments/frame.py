@@ -243,6 +243,7 @@ def with_every_column(sampled: Frame) -> Frame:
 def extent_of(points: NDArray[np.float64], weights: NDArray[np.float64]) -> Extent:
     """Return the extent of a weighted set, n >= 1."""
     low, high, mean = np.empty((3, points.shape[1]))
-    mass = float(weights.sum())
+    with np.errstate(over="ignore"):  # sums that overflow are refused with the moments
+        mass = float(weights.sum())
     _summarise(points, weights, mass, low, high, mean)
     return Extent(low, high, mean, mass, len(points))
