@@ -212,9 +212,13 @@ def compress_stream(
     else:
         own = extent.frame()
         frame = replace(sampled, center=own.center, scale=own.scale)
-    moments = stream.totals.in_frame(frame)
     local, weights, index, raw = stream.points()
     _require_mass(weights, extent.mass)
+    # The unit is that of the sample: rows that came later may be far heavier.
+    unit = weight_exponent(weights)
+    weights = scaled_weights(weights, unit)
+    exponent = setting.exponent + unit
+    moments = _in_units(stream.totals.in_frame(frame), -unit)
     # Before rows far outside make those inside look equal.
     rows, merged = merge_duplicates(local, weights, map_function)
     local = _in_frame(local[rows], sampled, frame)
@@ -231,7 +235,7 @@ def compress_stream(
         relative = relative_error_by_order(moments, after, frame)
     chosen = rows[kept]
     return Compression(
-        support=WeightedSet(raw[chosen], np.ldexp(kept_weights, setting.exponent), index[chosen]),
+        support=WeightedSet(raw[chosen], np.ldexp(kept_weights, exponent), index[chosen]),
         k=options.k,
         kept_order=order,
         matched_order=matched_order(error, options.tolerance),
@@ -246,7 +250,7 @@ def compress_stream(
         relative_error=relative,
         tolerance=options.tolerance,
         frame=frame,
-        moments=_in_units(moments, setting.exponent),
+        moments=_in_units(moments, exponent),
         notes=(
             *_notes(frame, extent.n_rows, extent.n_rows, options.target, copied=False),
             *_few_left(len(rows), extent.n_rows, options.target),
