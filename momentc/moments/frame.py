@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError
+from momentc.indexing import U
 from momentc.jit import kernel
 from momentc.map_function import MapFunction, run_in_parts
 
@@ -26,6 +27,9 @@ __all__ = ["Dependence", "Extent", "Frame", "extent_of", "widened", "with_every_
 
 # Rows that are mapped in one task.
 APPLY_ROWS = 65536
+
+# Rows whose shares are found together.
+TILE = 256
 
 # Scale of a column that was constant in a sample, beside that of the others or its value.
 NO_SCALE = 2.0**-100
@@ -112,20 +116,32 @@ def _apply(points, columns, center, scale, out):  # type: ignore[no-untyped-def]
 def _summarise(points, weights, mass, low, high, mean):  # type: ignore[no-untyped-def]
     """Fill in the least, largest and weighted mean value of each column in one pass."""
     n, m = points.shape
-    for j in range(m):
+    shares = np.empty(TILE)
+    for j in range(U(m)):
         low[j] = np.inf
         high[j] = -np.inf
         mean[j] = 0.0
-    for i in range(n):
-        share = weights[i] / mass
-        for j in range(m):
-            value = points[i, j]
-            low[j] = min(low[j], value)
-            high[j] = max(high[j], value)
-            # As a distance from a row: of values that are far from 0 and near each other, sums
-            # would keep no digit of where the mean is among them. Halves, which cannot overflow.
-            mean[j] += share * (0.5 * value - 0.5 * points[0, j])
-    for j in range(m):
+    for first in range(0, n, TILE):
+        begin = U(first)
+        count = U(min(n, first + TILE) - first)
+        for i in range(count):
+            shares[i] = weights[begin + i] / mass
+        for j in range(U(m)):
+            least = low[j]
+            largest = high[j]
+            total = 0.0
+            # As distances from a row: of values that are far from 0 and near each other, sums would
+            # keep no digit of where the mean is among them. Halves, which cannot overflow.
+            origin = 0.5 * points[0, j]
+            for i in range(count):
+                value = points[begin + i, j]
+                least = min(least, value)
+                largest = max(largest, value)
+                total += shares[i] * (0.5 * value - origin)
+            low[j] = least
+            high[j] = largest
+            mean[j] += total
+    for j in range(U(m)):
         half = mean[j]
         mean[j] = (points[0, j] + half) + half
 
