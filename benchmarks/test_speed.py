@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from momentc.options import CompressOptions
-from momentc.pipeline import compress_points
+from momentc.pipeline.points import compress_points
 
 ROOT = Path(__file__).resolve().parent.parent
 LARGEST_ERROR = 1e-12

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from momentc.compression import Compression
 from momentc.errors import InputError, UsageError, VerificationError
 from momentc.incremental import Batch, Batches
 from momentc.io import ArraySource, load_points
@@ -17,7 +18,7 @@ from momentc.options import (
     require_fraction,
     require_integer,
 )
-from momentc.pipeline import Compression, compress_points
+from momentc.pipeline.points import compress_points
 from momentc.verification import MomentComparison, compare_moments
 from momentc.weighted import WeightedSet
 
@@ -108,7 +109,7 @@ class MomentCompressor:
     ----------
     compressed_ : WeightedSet
         The result.
-    result_ : momentc.pipeline.Compression
+    result_ : momentc.compression.Compression
         Errors by order, rank, number of moments, notes, seconds by stage.
     """
 

@@ -13,9 +13,10 @@ from momentc.moments.discrepancy import (
     worst_error,
 )
 from momentc.moments.frame import Frame
+from momentc.moments.multi_index import n_moments
 from momentc.weighted import WeightedSet
 
-__all__ = ["Compression", "certify", "matched_order"]
+__all__ = ["Compression", "certify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +27,11 @@ class Compression:
     ----------
     support : WeightedSet
         The points that are kept, in the input's order; ``index`` counts the input's rows.
-    k, kept_order, matched_order : int
-        The order asked for, the order K >= k that the reductions kept, and the order up to which
-        the moments are found to agree within the tolerance.
+    k, kept_order : int
+        The order asked for, and the order K >= k that the reductions kept.
     target, seed : int
-    n_points, n_distinct, n_columns : int
-        Of the input: rows, distinct rows (None if not known), columns.
-    rank : int
-        Affine rank: columns that carry moments of their own.
-    n_moments : int
-        C(rank + k, k).
+    n_points, n_distinct : int
+        Of the input: rows, and distinct rows (None if not known).
     error : tuple of float
         Largest difference of the moments in the frame, by order 0 .. K and, where they are
         few enough, K + 1 and K + 2.
@@ -55,14 +51,10 @@ class Compression:
     support: WeightedSet
     k: int
     kept_order: int
-    matched_order: int
     target: int
     seed: int
     n_points: int
     n_distinct: int | None
-    n_columns: int
-    rank: int
-    n_moments: int
     error: tuple[float, ...]
     relative_error: tuple[float, ...]
     tolerance: float
@@ -70,6 +62,27 @@ class Compression:
     moments: Moments
     notes: tuple[str, ...]
     stages: tuple[tuple[str, float], ...]
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the input that were matched."""
+        return len(self.frame.center)
+
+    @property
+    def rank(self) -> int:
+        """Affine rank: columns that carry moments of their own."""
+        return self.frame.rank
+
+    @property
+    def n_moments(self) -> int:
+        """C(rank + k, k)."""
+        return n_moments(self.rank, self.k)
+
+    @property
+    def matched_order(self) -> int:
+        """Order up to which the moments are found to agree, -1 if not even the mass does."""
+        failing = [order for order, value in enumerate(self.error) if not value <= self.tolerance]
+        return (failing[0] if failing else len(self.error)) - 1
 
     @property
     def ok(self) -> bool:
@@ -125,9 +138,3 @@ def certify(
         error_by_order(moments, written, frame),
         relative_error_by_order(moments, written, frame),
     )
-
-
-def matched_order(error: tuple[float, ...], tolerance: float) -> int:
-    """Return the order up to which all errors hold the tolerance, -1 if not even the mass does."""
-    failing = [order for order, value in enumerate(error) if not value <= tolerance]
-    return (failing[0] if failing else len(error)) - 1

@@ -23,7 +23,7 @@ from momentc.moments.frame_fit import fit_frame
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request
 from momentc.options import CompressOptions
-from momentc.pipeline import compress_stream
+from momentc.pipeline.stream import compress_stream
 from momentc.streaming.plan import plan_stream
 from momentc.streaming.shape import StreamShape
 from momentc.streaming.stream import fit_setting

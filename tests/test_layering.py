@@ -23,6 +23,7 @@ LEAVES = frozenset(
         "map_function",
         "options",
         "progress",
+        "stopwatch",
         "text",
         "tolerances",
         "version",
@@ -54,7 +55,7 @@ ALLOWED: dict[str, frozenset[str]] = {
         }
     ),
     # Networks and training sets; only it knows torch. Its checkpoints are files, which io opens.
-    "learn": frozenset({"api", "io", "moments", "pipeline"}),
+    "learn": frozenset({"api", "compression", "io", "moments"}),
     "api": frozenset({"compression", "incremental", "io", "pipeline", "verification"}),
     # The API for arrays that lie on a Dask cluster.
     "dask": frozenset({"api", "engine", "incremental", "io", "streaming"}),

@@ -13,7 +13,7 @@ from momentc.effort import SurplusMeans, surplus_bytes, surplus_means, surplus_o
 from momentc.moments.accumulate import accumulate_moments
 from momentc.options import CompressOptions, Effort
 from momentc.panel import draw_panel
-from momentc.pipeline import compress_points
+from momentc.pipeline.points import compress_points
 from momentc.surplus import Candidate, match_surplus, preference
 
 Array = NDArray[np.float64]
@@ -209,7 +209,7 @@ def test_an_answer_that_misses_its_moments_is_not_taken(
         asked.append(1)
         return spoil(match_surplus(*arguments, **options), size)
 
-    monkeypatch.setattr("momentc.pipeline.match_surplus", wrong)
+    monkeypatch.setattr("momentc.pipeline.to_target.match_surplus", wrong)
     done = compress_points(points, np.ones(2000), options)
     assert asked
     assert done.ok

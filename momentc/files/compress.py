@@ -10,7 +10,6 @@ from momentc.errors import OutputError
 from momentc.files.delivery import deliver, describe, probe
 from momentc.files.in_memory import work_in_memory
 from momentc.files.jobs import CompressJob, JobReport
-from momentc.files.measure import Stopwatch
 from momentc.files.names import STDOUT, is_file_name, output_of, report_of
 from momentc.files.open import open_input
 from momentc.files.plan import CompressPlan, make_plan, most_held
@@ -20,6 +19,7 @@ from momentc.io.atomic import make_folder, output_lock
 from momentc.io.checkpoint import checkpoint_path, remove_checkpoint
 from momentc.io.source import Source
 from momentc.progress import ProgressCallback, silent
+from momentc.stopwatch import Stopwatch
 
 __all__ = ["compress_file"]
 
@@ -41,7 +41,7 @@ def compress_file(
     progress : callable, optional
         Called with stage, objects done and total.
     began : float, optional
-        As in :class:`momentc.files.measure.Stopwatch`.
+        As in :class:`momentc.stopwatch.Stopwatch`.
     interruption : callable
         Opens a stretch in which signals wait until a checkpoint can be written.
     prepare : callable, optional

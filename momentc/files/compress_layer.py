@@ -5,11 +5,12 @@ from pathlib import Path
 
 from momentc.errors import UsageError
 from momentc.files.jobs import JobReport
-from momentc.files.measure import Stopwatch, peak_memory
+from momentc.files.measure import peak_memory
 from momentc.files.names import STDOUT
 from momentc.io.atomic import output_lock, probe_output
 from momentc.learn.checkpoint import compress_safetensors
 from momentc.options import CompressOptions
+from momentc.stopwatch import Stopwatch
 from momentc.text import printable
 
 __all__ = ["LayerJob", "compress_layer_file"]
@@ -52,7 +53,7 @@ def compress_layer_file(job: LayerJob, *, began: float | None = None) -> JobRepo
     ----------
     job : LayerJob
     began : float, optional
-        As in :class:`momentc.files.measure.Stopwatch`.
+        As in :class:`momentc.stopwatch.Stopwatch`.
 
     Raises
     ------

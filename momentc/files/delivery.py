@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from momentc.compression import certify
 from momentc.errors import OutputError, UsageError, VerificationError
 from momentc.files.jobs import JobReport
-from momentc.files.measure import Stopwatch, peak_memory
+from momentc.files.measure import peak_memory
 from momentc.files.names import STDOUT
 from momentc.files.work import Work, as_float64
 from momentc.io.atomic import probe_output, write_text_atomic
 from momentc.io.result_file import output_format, write_result, write_result_stream
-from momentc.pipeline import certify
+from momentc.stopwatch import Stopwatch
 from momentc.text import printable
 from momentc.version import __version__
 from momentc.weighted import WeightedSet

@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from momentc.files.jobs import CompressJob
-from momentc.files.measure import Stopwatch
 from momentc.files.work import Counts, Work
 from momentc.io.convert import load_points, select_columns
 from momentc.io.source import Source
-from momentc.pipeline import compress_points
+from momentc.pipeline.points import compress_points
 from momentc.progress import ProgressCallback
+from momentc.stopwatch import Stopwatch
 from momentc.weighted import WeightedSet
 
 __all__ = ["work_in_memory"]

@@ -16,7 +16,6 @@ from momentc.engine.threads import thread_map
 from momentc.errors import InputError, PartsError, UsageError, VerificationError
 from momentc.files.delivery import deliver, describe, probe
 from momentc.files.jobs import JobReport, MergeJob
-from momentc.files.measure import Stopwatch
 from momentc.files.names import STDOUT, merged_output, report_beside
 from momentc.files.part_files import (
     Part,
@@ -41,8 +40,9 @@ from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request
 from momentc.moments.totals import Totals
 from momentc.options import CompressOptions
-from momentc.pipeline import compress_stream
+from momentc.pipeline.stream import compress_stream
 from momentc.progress import ProgressCallback, silent
+from momentc.stopwatch import Stopwatch
 from momentc.streaming.stream import CellStream, Setting
 from momentc.weighted import WeightedSet, bytes_as_rows, rows_as_bytes, scaled_weights
 
@@ -60,7 +60,7 @@ def merge_files(
     progress : callable, optional
         Called with stage, objects done and total.
     began : float, optional
-        As in :class:`momentc.files.measure.Stopwatch`.
+        As in :class:`momentc.stopwatch.Stopwatch`.
 
     Raises
     ------

@@ -19,7 +19,6 @@ from momentc.engine.threads import thread_map
 from momentc.errors import InputError, UsageError
 from momentc.files.checkpoints import Checkpoints
 from momentc.files.jobs import CompressJob
-from momentc.files.measure import Stopwatch
 from momentc.files.parts import part_arrays, part_head, sample_digest
 from momentc.files.plan import CompressPlan
 from momentc.files.ranges import take_in_ranges
@@ -33,8 +32,9 @@ from momentc.moments.frame_fit import FrameFit, fit_frame
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request
 from momentc.options import CompressOptions
-from momentc.pipeline import compress_stream
+from momentc.pipeline.stream import compress_stream
 from momentc.progress import ProgressCallback
+from momentc.stopwatch import Stopwatch
 from momentc.streaming.plan import StreamPlan
 from momentc.streaming.stream import CellStream, Setting, fit_setting
 from momentc.weighted import WeightedSet, bytes_as_rows

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from momentc.engine.threads import thread_map
 from momentc.errors import InputError, UsageError
 from momentc.files.jobs import InputChoice, JobReport, VerifyJob
-from momentc.files.measure import Stopwatch, peak_memory
+from momentc.files.measure import peak_memory
 from momentc.files.names import STDOUT
 from momentc.files.open import open_input, open_result
 from momentc.files.parts import digests_of_arrays
@@ -21,6 +21,7 @@ from momentc.io.location import Location, parse_location
 from momentc.io.result_arrays import canonical
 from momentc.io.source import Source, open_source
 from momentc.progress import ProgressCallback
+from momentc.stopwatch import Stopwatch
 from momentc.text import printable
 from momentc.verification import MomentComparison, compare_moments
 from momentc.weighted import WeightedSet
@@ -40,7 +41,7 @@ def verify_files(
     progress : callable, optional
         Called with stage, objects done and total.
     began : float, optional
-        As in :class:`momentc.files.measure.Stopwatch`.
+        As in :class:`momentc.stopwatch.Stopwatch`.
 
     Returns
     -------

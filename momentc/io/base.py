@@ -148,6 +148,8 @@ class SourceBase(ABC):
                 "there must be one weight per row"
             )
         self._weight_source = source
+        # Parts of one input have theirs, and their weights as one have them once more.
+        self.warnings = tuple(dict.fromkeys((*self.warnings, *source.warnings)))
         self._weights = None
         self._weight_window = (0, np.empty(0, source.dtype))
         self.digests.clear()

@@ -7,7 +7,7 @@ import numpy as np
 
 from momentc.errors import InputError
 
-__all__ = ["Candidate", "MissingDatasetError", "choose", "choose_weights", "named_like_weights"]
+__all__ = ["Candidate", "MissingDatasetError", "choose", "named_like_weights"]
 
 MAX_LISTED = 20
 """Lines of a list in a message; more do not help to choose."""
@@ -53,12 +53,10 @@ def named_like_weights(dataset: str) -> bool:
     return "weight" in last or last.replace("_", "") in WEIGHT_NAMES
 
 
-def choose(name: str, found: list[Candidate], refused: list[str]) -> str:
-    """Pick the only 2-D array of real numbers, or the only 1-D one if there is no 2-D one.
-
-    Not beside one of more dimensions and as many entries along the first: emcee's file holds its
-    chain (steps, walkers, columns), which is meant, and log-probabilities (steps, walkers), which
-    look like rows.
+def choose(
+    name: str, found: list[Candidate], refused: list[str], n_weights: int | None = None
+) -> str:
+    """Pick the array that is meant, as rows or as their weights.
 
     Parameters
     ----------
@@ -68,6 +66,8 @@ def choose(name: str, found: list[Candidate], refused: list[str]) -> str:
         All arrays of the file.
     refused : list of str
         Why other arrays of the file were not even considered.
+    n_weights : int, optional
+        Rows that want weights, where it is these that are looked for.
 
     Returns
     -------
@@ -79,7 +79,21 @@ def choose(name: str, found: list[Candidate], refused: list[str]) -> str:
     InputError
         None, or several; the message lists them.
     """
-    numeric = [candidate for candidate in found if candidate.dtype.kind in "biuf"]
+    if not found and refused:
+        raise InputError("\n".join(refused[:MAX_LISTED]))
+    if n_weights is None:
+        return _choose_rows(name, found, refused)
+    return _choose_weights(name, found, refused, n_weights)
+
+
+def _choose_rows(name: str, found: list[Candidate], refused: list[str]) -> str:
+    """Pick the only 2-D array of real numbers, or the only 1-D one if there is no 2-D one.
+
+    Not beside one of more dimensions and as many entries along the first: emcee's file holds its
+    chain (steps, walkers, columns), which is meant, and log-probabilities (steps, walkers), which
+    look like rows.
+    """
+    numeric = _numeric(found)
     for n_dimensions in (2, 1):
         fitting = [candidate for candidate in numeric if len(candidate.shape) == n_dimensions]
         # An empty array beside a filled one is not what is meant; alone, it is, and its error says
@@ -106,42 +120,25 @@ def choose(name: str, found: list[Candidate], refused: list[str]) -> str:
                 "or as "
                 f"{name}:{fitting[0].dataset}\n{_listed(fitting)}{_in_more_dimensions(numeric)}"
             )
-    if not found and refused:
-        raise InputError("\n".join(refused[:MAX_LISTED]))
     raise InputError(
         f"{name} holds no array of real numbers with one or two dimensions"
         + (f"; it holds\n{_listed(found)}" if found else "")
         + (f"\n{RESHAPE}" if any(len(candidate.shape) > 2 for candidate in numeric) else "")
-        + "".join(f"\n  {reason}" for reason in refused[:MAX_LISTED])
+        + _with_reasons(refused)
     )
 
 
-def choose_weights(name: str, found: list[Candidate], n_rows: int) -> str:
+def _choose_weights(name: str, found: list[Candidate], refused: list[str], n_rows: int) -> str:
     """Pick the array that is named like weights and has a number for each row, or the only array.
 
     Any other column of numbers (labels, logarithms of weights) would be taken without a word.
-
-    Parameters
-    ----------
-    name : str
-        The file, for the message.
-    found : list of Candidate
-        All arrays of the file.
-    n_rows : int
-        Rows that want weights.
-
-    Raises
-    ------
-    InputError
-        None is sure to be meant; the message lists those that may be.
     """
-    numeric = [candidate for candidate in found if candidate.dtype.kind in "biuf"]
-    fitting = [array for array in numeric if array.shape in {(n_rows,), (n_rows, 1)}]
+    fitting = [array for array in _numeric(found) if array.shape in {(n_rows,), (n_rows, 1)}]
     named = [
         array for array in fitting
         if named_like_weights(array.dataset) and "log" not in array.dataset.lower()
     ]  # fmt: skip
-    for sure in (named, found):
+    for sure in (named, [] if refused else found):
         if len(sure) == 1:
             return sure[0].dataset
     if fitting:
@@ -149,12 +146,21 @@ def choose_weights(name: str, found: list[Candidate], n_rows: int) -> str:
         raise InputError(
             f"weights {name}: it holds {len(fitting)} {several} with a number for each of the "
             f"{n_rows} rows. Name the one that is meant, as in --weights "
-            f"{name}:{fitting[0].dataset}\n{_listed(fitting)}"
+            f"{name}:{fitting[0].dataset}\n{_listed(fitting)}{_with_reasons(refused)}"
         )
     raise InputError(
         f"weights {name}: it holds no array with a number for each of the {n_rows} rows"
         + (f"; it holds\n{_listed(found)}" if found else "")
+        + _with_reasons(refused)
     )
+
+
+def _numeric(found: list[Candidate]) -> list[Candidate]:
+    return [candidate for candidate in found if candidate.dtype.kind in "biuf"]
+
+
+def _with_reasons(refused: list[str]) -> str:
+    return "".join(f"\n  {reason}" for reason in refused[:MAX_LISTED])
 
 
 def _in_more_dimensions(numeric: list[Candidate]) -> str:

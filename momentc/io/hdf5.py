@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError
 from momentc.io.base import BLOCK_BYTES, SourceBase
-from momentc.io.choice import Candidate, choose, choose_weights
+from momentc.io.choice import Candidate, choose
 from momentc.io.hdf5_links import (
     check_storage,
     hdf5_errors,
@@ -136,11 +136,8 @@ def find_dataset(
     with hdf5_errors(name):
         node = walk(file, path, allow_external=allow_external, name=name)
         if isinstance(node, h5py.Group):
-            found, refused = list_datasets(node, allow_external=allow_external, name=name)
-            if n_weights is None:
-                path = choose(name, found, refused)
-            else:
-                path = choose_weights(name, found, n_weights)
+            listed = list_datasets(node, allow_external=allow_external, name=name)
+            path = choose(name, *listed, n_weights)
             node = walk(file, path, allow_external=allow_external, name=name)
         if not isinstance(node, h5py.Dataset):
             raise InputError(f"{name}:{path} is a type, not a dataset")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError, MomentcError
 from momentc.io.base import SourceBase
-from momentc.io.choice import Candidate, MissingDatasetError, choose, choose_weights
+from momentc.io.choice import Candidate, MissingDatasetError, choose
 from momentc.io.npy import NpyHeader, check_size, printable_reason, read_header
 from momentc.io.stamp import FileStamp
 
@@ -108,10 +108,7 @@ class NpzArchive:
                     f"{self.name} has no member {dataset}; it holds: {names or 'nothing'}"
                 )
             return member
-        found, refused = self.list_arrays()
-        if n_weights is not None:
-            return choose_weights(self.name, found, n_weights) + _SUFFIX
-        return choose(self.name, found, refused) + _SUFFIX
+        return choose(self.name, *self.list_arrays(), n_weights) + _SUFFIX
 
     def list_arrays(
         self, wanted: Callable[[str], bool] = lambda _: True

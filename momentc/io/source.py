@@ -247,6 +247,8 @@ def _attach_weights(
         open_container(place, stdin), place.dataset, allow_external=allow_external,
         n_weights=source.n_rows,
     )  # fmt: skip
+    if place.dataset is None and any(True for _ in found.arrays_beside(lambda _: True)):
+        found.warnings += (f"of the arrays in {printable(weights)}, {found.name} are the weights",)
     _attach(source, found)
 
 

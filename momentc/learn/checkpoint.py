@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.compression import Compression, certify
 from momentc.errors import InputError, RequestError, UsageError, VerificationError
 from momentc.io.atomic import write_bytes_atomic
 from momentc.io.safetensors import (
@@ -32,7 +33,6 @@ from momentc.io.safetensors import (
 from momentc.learn.objects import neuron_objects, reduce_objects
 from momentc.moments.discrepancy import worst_error
 from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
-from momentc.pipeline import Compression, certify
 from momentc.text import printable
 from momentc.version import __version__
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.api import MomentCompressor
+from momentc.compression import Compression
 from momentc.errors import InputError, RequestError
 from momentc.options import DEFAULT_TOLERANCE, Effort
-from momentc.pipeline import Compression
 from momentc.text import readable
 
 __all__ = ["neuron_objects", "reduce_objects"]

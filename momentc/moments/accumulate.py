@@ -59,6 +59,11 @@ class Moments:
         n = plan.n_moments
         return Moments(self.basis, plan, self.high[:n], self.low[:n])
 
+    def in_units(self, exponent: int) -> "Moments":
+        """Return the same with all weights times ``2 ** exponent``, which is exact."""
+        high, low = np.ldexp(self.high, exponent), np.ldexp(self.low, exponent)
+        return Moments(self.basis, self.plan, high, low)
+
     def missing_in(self, other: "Moments") -> NDArray[np.float64]:
         """Return these moments less the other's, not normalised."""
         return np.asarray((self.high - other.high) + (self.low - other.low))

@@ -44,7 +44,8 @@ def change_frame(moments: Moments, old: Frame, new: Frame) -> Moments:
     plan = moments.plan
     # Products of two parts need some bits of the exponent: in units of the largest sum.
     exponent = int(np.frexp(np.abs(moments.high).max())[1])
-    high, low = np.ldexp(moments.high, -exponent), np.ldexp(moments.low, -exponent)
+    scaled = moments.in_units(-exponent)
+    high, low = scaled.high, scaled.low
     moved = (old.center != new.center) | (old.scale != new.scale)
     terms = binomial_terms(plan.n_variables, plan.order)
     for column, each in zip(old.columns.tolist(), terms, strict=True):
@@ -53,7 +54,7 @@ def change_frame(moments: Moments, old: Frame, new: Frame) -> Moments:
                 high, low, *each, plan.order, old.center[column], old.scale[column],
                 new.center[column], new.scale[column],
             )  # fmt: skip
-    changed = Moments("legendre", plan, np.ldexp(high, exponent), np.ldexp(low, exponent))
+    changed = Moments("legendre", plan, high, low).in_units(exponent)
     require_finite(changed)
     return changed
 

@@ -70,9 +70,8 @@ class Totals:
 
     def in_units(self, exponent: int) -> "Totals":
         """Return the same with all weights times ``2 ** exponent``."""
-        high, low = np.ldexp(self.moments.high, exponent), np.ldexp(self.moments.low, exponent)
-        moments = replace(self.moments, high=high, low=low)
-        return replace(self, extent=self.extent.in_units(exponent), moments=moments)
+        extent, moments = self.extent.in_units(exponent), self.moments.in_units(exponent)
+        return Totals(extent, moments, self.columns)
 
     def with_part(self, other: "Totals") -> "Totals":
         """Return those of both together.

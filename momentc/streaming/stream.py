@@ -202,12 +202,11 @@ class CellStream:
         columns = setting.frame.columns
         tasks = [slice(start, start + TASK_ROWS) for start in range(0, n, TASK_ROWS)]
         extents = map_function(lambda rows: extent_of(points[rows], scaled[rows]), tasks)
-        extent = own = replace(reduce(Extent.with_part, extents), n_rows=n_passed)
-        before = self.totals
-        if before is not None:
-            extent = before.extent.with_part(own)
-        box = extent.box(columns)
+        own = replace(reduce(Extent.with_part, extents), n_rows=n_passed)
         self._require_reach(own)
+        before = self.totals
+        extent = own if before is None else before.extent.with_part(own)
+        box = extent.box(columns)
         local = np.empty((n, setting.frame.rank))
         cells = np.empty(n, dtype=np.int64)
 
@@ -316,8 +315,8 @@ class CellStream:
         totals: Totals,
         map_function: MapFunction,
     ) -> None:
-        together = totals if self.totals is None else self.totals.with_part(totals)
         self._require_reach(totals.extent)
+        together = totals if self.totals is None else self.totals.with_part(totals)
         cells = self.setting.router.assign(local)
         with self._all_or_nothing():
             self.totals = together

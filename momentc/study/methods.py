@@ -23,7 +23,7 @@ from momentc.moments.frame import Frame
 from momentc.moments.frame_fit import fit_frame
 from momentc.moments.request import check_request
 from momentc.options import CompressOptions, Effort
-from momentc.pipeline import compress_points
+from momentc.pipeline.points import compress_points
 from momentc.study.paper import compress_as_published
 
 __all__ = ["METHODS", "ORDERED", "Dataset", "Reduced", "Task", "check_methods"]

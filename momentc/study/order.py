@@ -26,7 +26,7 @@ from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request
 from momentc.options import CompressOptions
 from momentc.panel import draw_panel
-from momentc.pipeline import compress_points
+from momentc.pipeline.points import compress_points
 
 __all__ = ["OrderChoice", "OrderTrial", "candidate_orders", "choose_order", "pick"]
 

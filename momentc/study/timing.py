@@ -17,7 +17,7 @@ from momentc.errors import RequestError
 from momentc.moments.discrepancy import worst_error
 from momentc.moments.request import MOST_MOMENTS
 from momentc.options import CompressOptions, Effort
-from momentc.pipeline import compress_points
+from momentc.pipeline.points import compress_points
 from momentc.study.baselines import BASELINES, why_not
 from momentc.study.grid import part_of
 from momentc.study.synthetic import draw_trial

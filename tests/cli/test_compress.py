@@ -15,7 +15,7 @@ from momentc.files import delivery
 from momentc.files.delivery import describe
 from momentc.files.work import Counts, Work
 from momentc.options import CompressOptions
-from momentc.pipeline import compress_points
+from momentc.pipeline.points import compress_points
 from momentc.weighted import WeightedSet
 
 from .conftest import Invoke

@@ -23,7 +23,7 @@ import pytest
 from momentc.errors import VerificationError
 from momentc.files import scan as scan_on_files
 from momentc.files import study_outputs
-from momentc.pipeline import compress_points
+from momentc.pipeline.points import compress_points
 from momentc.study import methods
 from momentc.study.methods import METHODS, Dataset, Reduced, Task
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from momentc.clustering.reach import order_within_clusters
 from momentc.options import CompressOptions
-from momentc.pipeline import compress_points
+from momentc.pipeline.points import compress_points
 
 
 def clusters(n: int, m: int, width: float) -> NDArray[np.float64]:

@@ -15,7 +15,8 @@ from momentc.groups import Groups
 from momentc.hybrid import reduce_support
 from momentc.moments.multi_index import product_plan
 from momentc.options import CompressOptions, Effort
-from momentc.pipeline import compress_points, compress_stream
+from momentc.pipeline.points import compress_points
+from momentc.pipeline.stream import compress_stream
 from momentc.reduction.groups import reduce_groups
 from tests.strategies import Case
 from tests.streaming.streams import let_pass, new_stream, small_setting

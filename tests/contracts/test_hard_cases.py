@@ -8,9 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 import momentc
+from momentc.compression import Compression
 from momentc.errors import InputError, MomentcError, RequestError
 from momentc.options import CompressOptions
-from momentc.pipeline import Compression, compress_points
+from momentc.pipeline.points import compress_points
 from tests import oracle
 
 Array = NDArray[np.float64]

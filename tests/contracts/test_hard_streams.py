@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from momentc.compression import Compression
 from momentc.options import CompressOptions
-from momentc.pipeline import Compression, compress_stream
+from momentc.pipeline.stream import compress_stream
 from tests import oracle
 from tests.streaming.streams import let_pass, new_stream, rows_as_bytes, small_setting
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import momentc
+from momentc.compression import Compression, certify
 from momentc.options import CompressOptions, Effort
-from momentc.pipeline import Compression, certify, compress_points
+from momentc.pipeline.points import compress_points
 from momentc.weighted import WeightedSet
 from tests import oracle
 from tests.strategies import Case, cases

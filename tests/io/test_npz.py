@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from momentc.errors import InputError
 from momentc.io.base import ArraySource
 from momentc.io.npz import NpzSource
-from momentc.io.source import open_source
+from momentc.io.source import open_source, open_sources
 
 
 def save(path: str, *, compressed: bool = False, **arrays: Any) -> None:
@@ -205,10 +205,12 @@ def test_the_weights_of_a_file_of_several_arrays(
     mass = np.arange(1.0, 1001.0)
     save("one.npz", mass=mass)
     save("named.npz", samples=points, logp=mass + 1.0, logwt=mass, weights=mass[:, None])
-    for name in ("one.npz", "named.npz"):
+    chosen = "of the arrays in named.npz, named.npz:weights are the weights"
+    for name, notes in (("one.npz", ()), ("named.npz", (chosen,)), ("named.npz:weights", ())):
         with open_source("x.npy", weights=name) as source:
             assert source.weights is not None
             assert np.array_equal(source.weights, mass)
+            assert source.warnings == notes
     save("two.npz", samples=points, a=mass, b=mass)
     message = message_of(InputError, lambda: open_source("x.npy", weights="two.npz"))
     assert "weights two.npz: it holds 2 arrays with a number for each of the 1000 rows" in message
@@ -222,6 +224,20 @@ def test_the_weights_of_a_file_of_several_arrays(
     message = message_of(InputError, lambda: open_source("x.npy", weights="none.npz"))
     assert "weights none.npz: it holds no array with a number for each of the 1000" in message
     assert "short  (7,)" in message
+    save("damaged.npz", labels=mass, weights=np.array([{}] * 1000, dtype=object))
+    message = message_of(InputError, lambda: open_source("x.npy", weights="damaged.npz"))
+    assert "Name the one that is meant" in message
+    assert "damaged.npz:weights" in message, "why the other was not looked at"
+
+
+def test_what_is_to_be_said_of_the_weights(points: NDArray[np.float64]) -> None:
+    for name in "ab":
+        np.save(f"{name}.npy", points)
+    np.save("w.npy", np.ones(2000))
+    with Path("w.npy").open("ab") as file:
+        file.write(b"more")
+    with open_sources(["a.npy", "b.npy"], weights="w.npy") as source:
+        assert source.warnings == ("w.npy: 4 bytes after the array were ignored",)
 
 
 def test_weights_in_another_file(points: NDArray[np.float64]) -> None:

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from momentc.compression import Compression
+from momentc.compression import Compression, certify
 from momentc.errors import InputError, RequestError, VerificationError
 from momentc.moments.frame_fit import fit_frame
 from momentc.options import CompressOptions
-from momentc.pipeline import certify, compress_points, compress_stream
+from momentc.pipeline.points import compress_points
+from momentc.pipeline.stream import compress_stream
 from momentc.streaming.stream import fit_setting
 from tests import oracle
 from tests.streaming.streams import all_columns, let_pass, new_stream, rows_as_bytes, small_setting

@@ -16,7 +16,7 @@ from momentc.map_function import MapFunction
 from momentc.moments.frame import extent_of
 from momentc.moments.multi_index import n_moments
 from momentc.options import CompressOptions
-from momentc.pipeline import compress_stream
+from momentc.pipeline.stream import compress_stream
 from momentc.streaming import cell_store as cell_store_module
 from momentc.streaming import stream as stream_module
 from momentc.streaming.stream import CellStream, Setting, fit_setting

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from momentc.compression import Compression
 from momentc.errors import RequestError
 from momentc.options import CompressOptions
-from momentc.pipeline import compress_points
+from momentc.pipeline.points import compress_points
 from momentc.study import order
 from momentc.study.order import OrderTrial, candidate_orders, choose_order, pick
 
