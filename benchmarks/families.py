@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import momentc
-from momentc.io import open_source
+from momentc.io.source import open_source
 from momentc.moments.frame_fit import fit_frame
 from momentc.panel import DEFAULT_FAMILIES, Panel, draw_panel
 from momentc.study.paper import compress_as_published

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import momentc
 from momentc import hybrid
-from momentc.io import open_source
+from momentc.io.source import open_source
 from momentc.moments.features import legendre_features
 from momentc.moments.multi_index import product_plan
 

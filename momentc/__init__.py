@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MomentCompressor", "WeightedSet", "__version__", "compress", "verify_moments"]
 
+# Extras are imported by whoever wants them.
+_MODULES = frozenset({"dask", "errors", "learn"})
+
 _HOMES = {
     "MomentCompressor": "momentc.api",
     "WeightedSet": "momentc.weighted",
@@ -27,10 +30,12 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import the public names on first use: ``momentc --help`` needs no numerical library."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'momentc' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _MODULES:
+        return import_module(f"momentc.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'momentc' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

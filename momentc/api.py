@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from momentc.compression import Compression
+from momentc.engine.threads import thread_map
 from momentc.errors import InputError, UsageError, VerificationError
 from momentc.incremental import Batch, Batches
-from momentc.io import ArraySource, load_points
+from momentc.io.base import ArraySource
+from momentc.io.convert import load_points
+from momentc.io.numeric import require_real
 from momentc.options import (
     DEFAULT_TOLERANCE,
     CompressOptions,
@@ -195,6 +198,7 @@ class MomentCompressor:
         if array.shape == (0,) and (weights is None or len(weights) == 0):
             return self  # not a row, and no columns either
         if array.ndim in {1, 2} and _counts_for_nothing(array, weights):
+            require_real("X", array.dtype)
             empty = array[:0].reshape(0, 1 if array.ndim == 1 else array.shape[1])
             none = np.empty(0, np.int64)
             batch = Batch(empty, empty.astype(np.float64), np.empty(0), none, len(array))
@@ -291,14 +295,9 @@ class MomentCompressor:
         return f"{type(self).__name__}({values})"
 
     def _options(self) -> CompressOptions:
-        if not _is_integer(self.random_state):
-            raise UsageError(
-                f"random_state is {self.random_state!r}; expected an integer, which gives the same "
-                "result again"
-            )
-        return CompressOptions(
-            self.k, self.target, self.random_state, self.threads, self.tolerance, self.effort
-        )
+        # Not None, as elsewhere: the same call gives the same result.
+        seed = require_integer("random_state", self.random_state, 0)
+        return CompressOptions(self.k, self.target, seed, self.threads, self.tolerance, self.effort)
 
 
 def verify_moments(
@@ -307,6 +306,7 @@ def verify_moments(
     k: int | None = None,
     weights: ArrayLike | None = None,
     *,
+    threads: int = 0,
     tolerance: float = DEFAULT_TOLERANCE,
 ) -> MomentComparison:
     """Compare the moments of a compressed set with those of the original points.
@@ -321,7 +321,8 @@ def verify_moments(
         the result of a compression.
     weights : (n,) array_like, optional
         Of the original; all 1 where not given.
-    tolerance : float
+    threads, tolerance
+        As in :func:`compress`.
 
     Returns
     -------
@@ -339,6 +340,7 @@ def verify_moments(
     if order is None:
         raise UsageError("compressed does not say its order k; give one")
     order = require_integer("k", order, 0)
+    threads = require_integer("threads", threads, 0)
     tolerance = require_fraction("tolerance", tolerance)
     original = _as_array(points, "points")
     with ArraySource(original, _as_weights(weights), hashed=False) as source:
@@ -351,7 +353,10 @@ def verify_moments(
             rows = slice(start, start + BLOCK_ROWS)
             yield loaded.points[rows], loaded.weights[rows]
 
-    return compare_moments(blocks, other.points, other.weights, order, tolerance)
+    with thread_map(threads) as map_function:
+        return compare_moments(
+            blocks, other.points, other.weights, order, tolerance, map_function=map_function
+        )
 
 
 def _counts_for_nothing(array: NDArray[Any], weights: NDArray[Any] | None) -> bool:
@@ -359,11 +364,6 @@ def _counts_for_nothing(array: NDArray[Any], weights: NDArray[Any] | None) -> bo
     if len(array) == 0:
         return weights is None or weights.shape == (0,)
     return weights is not None and weights.shape == (len(array),) and not np.any(weights)
-
-
-def _is_integer(value: object) -> bool:
-    """Whether a number is whole by its type; True and False are none."""
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _refuse_y(y: object) -> None:

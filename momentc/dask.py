@@ -16,10 +16,11 @@ from momentc.engine.dask_cluster import current_client, tree_on
 from momentc.engine.threads import thread_map
 from momentc.errors import InputError, UsageError
 from momentc.incremental import Accumulation
-from momentc.io import ArraySource, load_points
+from momentc.io.base import ArraySource
+from momentc.io.convert import load_points
 from momentc.io.numeric import require_real, to_float64
 from momentc.io.weights import weight_rows
-from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
+from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort, require_integer
 from momentc.streaming.shape import State, StreamShape
 from momentc.weighted import WeightedSet, rows_as_bytes
 
@@ -77,6 +78,7 @@ def compress(
         As :func:`momentc.compress`.
     """
     client = current_client()
+    random_state = require_integer("random_state", random_state, 0)
     options = CompressOptions(k, target, random_state, threads, tolerance, effort)
     chunks = _chunks(points, weights)
     dtype = points.dtype
@@ -107,6 +109,12 @@ def _chunks(points: "Array", weights: Any) -> list[_Chunk]:
             f"momentc.dask.compress takes a dask.array, got {type(points).__name__}; "
             "momentc.compress takes arrays in memory"
         )
+    for array_of, name in ((points, "the Dask array"), (weights, "the array of weights")):
+        if isinstance(getattr(array_of, "_meta", array_of), np.ma.MaskedArray):
+            raise InputError(
+                f"{name} is a masked one: what is masked would count. Give the rows that count, as "
+                "a plain array"
+            )
     require_real("the Dask array", points.dtype)
     if points.ndim not in {1, 2} or 0 in points.shape:
         raise InputError(

@@ -2,7 +2,7 @@
 
 Three stages, each ending at a multiple of the target t (N = C(m+k, k) moments):
 
-- *cells*, only where the support is more than ``4 x CELLS_UNTIL`` times t: one k-means with
+- *cells*, only where the support is more than ``TREE_FROM x CELLS_UNTIL`` times t: one k-means with
   CELLS_UNTIL t / N centroids, each cluster to N points by the barycentre tree;
 - *k-means rounds* down to GREEDY_FROM t: clusters of 2N to 4N points, each to N, the compact ones
   first (cells of as many points, cut at medians, where tails are so heavy that k-means finds one

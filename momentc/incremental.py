@@ -6,7 +6,7 @@ they depend on each other: what comes may not.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.clustering.duplicates import merge_duplicates
-from momentc.compression import Compression
+from momentc.compression import Compression, certify
 from momentc.effort import working_order
 from momentc.engine.threads import thread_map
 from momentc.errors import MemoryBudgetError, PartsError, UsageError
@@ -76,11 +76,12 @@ class Batch:
         return BATCH_BYTES + sum(array.nbytes for array in arrays)
 
 
-def _joined(batches: Sequence[Batch]) -> Batch:
+def _joined(batches: Sequence[Batch], dtype: np.dtype[Any]) -> Batch:
     """Return batches as one, which is taken in whole or not at all."""
     *firsts, n_rows = accumulate((batch.n_rows for batch in batches), initial=0)
     return Batch(
-        np.concatenate([batch.rows for batch in batches]),
+        # In their own order of bytes: numpy would join them in that of the machine.
+        np.concatenate([batch.rows for batch in batches], dtype=dtype),
         np.concatenate([batch.points for batch in batches]),
         np.concatenate([batch.weights for batch in batches]),
         np.concatenate([batch.index + first for batch, first in zip(batches, firsts, strict=True)]),
@@ -135,17 +136,18 @@ class Batches:
         if self._accumulation is not None:
             self._accumulation.add(batch)
             return
-        self._waiting.append(batch)
-        self._n_waiting += len(batch)
-        self._bytes_waiting += batch.n_bytes
-        if self._knows_enough():
-            try:
+        before = len(self._waiting), self._n_waiting, self._bytes_waiting
+        try:
+            self._waiting.append(batch)
+            self._n_waiting += len(batch)
+            self._bytes_waiting += batch.n_bytes
+            if self._knows_enough():
                 self._opened()
-            except BaseException:
-                self._waiting.pop()  # refused whole
-                self._n_waiting -= len(batch)
-                self._bytes_waiting -= batch.n_bytes
-                raise
+        except BaseException:
+            if self._accumulation is None:  # refused whole
+                n_batches, self._n_waiting, self._bytes_waiting = before
+                del self._waiting[n_batches:]
+            raise
 
     def _knows_enough(self) -> bool:
         """Whether frame and cells can be found on the rows that wait."""
@@ -156,7 +158,7 @@ class Batches:
         if self._n_waiting < self._look_again_at:
             return False
         self._look_again_at = 2 * self._n_waiting
-        together = _joined(self._waiting)
+        together = _joined(self._waiting, self.dtype)
         distinct, _ = merge_duplicates(together.points, together.weights)
         return len(distinct) >= FIRST_ROWS
 
@@ -179,7 +181,7 @@ class Batches:
             )
         if other._accumulation is None:
             if other._waiting:
-                self.add(_joined(other._waiting))
+                self.add(_joined(other._waiting, other.dtype))
         else:
             self._opened(other._accumulation).merge(other._accumulation)
 
@@ -271,7 +273,8 @@ class Accumulation:
 
     def add(self, batch: Batch) -> None:
         """Let a batch pass."""
-        raw = rows_as_bytes(batch.rows)
+        # Rows that were pickled meanwhile have come back in the machine's order of bytes.
+        raw = rows_as_bytes(np.ascontiguousarray(batch.rows, dtype=self.dtype))
         index = batch.index + self.n_seen
         with thread_map(self.options.threads) as map_function:
             self.stream.add(batch.points, batch.weights, index, raw, map_function)
@@ -320,4 +323,7 @@ class Accumulation:
             compression = compress_stream(self.stream, self.options, map_function=map_function)
         support = compression.support
         rows = bytes_as_rows(support.points, self.dtype)
-        return compression, WeightedSet(rows, support.weights, support.index, compression.k)
+        # The rows that are handed over, not the coordinates that were worked with.
+        error, relative = certify(compression, rows.astype(np.float64), support.weights)
+        kept = WeightedSet(rows, support.weights, support.index, compression.k)
+        return replace(compression, error=error, relative_error=relative), kept

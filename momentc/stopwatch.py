@@ -1,7 +1,7 @@
 """Seconds by stage."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 __all__ = ["Stopwatch"]
@@ -28,7 +28,7 @@ class Stopwatch:
             self.laps.append(("start", now - began))
 
     def lap(self, stage: str) -> None:
-        """Book the time since the last lap (or skip) under `stage`."""
+        """Book the time since the last lap under `stage`."""
         now = time.perf_counter()
         self.laps.append((stage, now - self._lap_began))
         self._lap_began = now
@@ -40,8 +40,9 @@ class Stopwatch:
         yield
         self.laps.append((name, time.perf_counter() - start))
 
-    def skip(self) -> None:
-        """Begin a lap now; the time before it is booked by others."""
+    def book(self, stages: Iterable[tuple[str, float]]) -> None:
+        """Book the stages of another watch for the time since the last lap, and begin one."""
+        self.laps.extend(stages)
         self._lap_began = time.perf_counter()
 
     @property
@@ -55,3 +56,7 @@ class Stopwatch:
         for stage, seconds in self.laps:
             totals[stage] = totals.get(stage, 0.0) + seconds
         return totals
+
+    def stages(self) -> dict[str, float]:
+        """Seconds by stage to the microsecond, for a report."""
+        return {stage: round(seconds, 6) for stage, seconds in self.totals().items()}

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ from momentc.incremental import FIRST_ROWS
 from momentc.streaming import cell_store as cell_store_module
 from momentc.streaming import stream as stream_module
 from momentc.streaming.cell_store import CellStore
-from momentc.weighted import WeightedSet
+from momentc.weighted import WeightedSet, bytes_as_rows
 from tests import oracle
 
 Array = NDArray[Any]
@@ -86,6 +87,31 @@ def test_rows_stay_what_they_are(dtype: str) -> None:
     rows = rng(4).integers(0, 200, (2500, 2)).astype(dtype)
     compressor = taken_in(np.split(rows, [800, 1600])).finalize()
     require(compressor.compressed_, rows)
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">i4", "<f4"])
+def test_rows_of_another_order_of_bytes(dtype: str) -> None:
+    """Joined or pickled, numpy gives them that of the machine."""
+    rows = (100.0 * rng(4).normal(size=(900, 2))).astype(dtype)
+    halves = rows[:400], rows[400:]
+    first, second = (taken_in([half[:100], half[100:]]) for half in halves)
+    require(copy.deepcopy(first).merge(second).finalize().compressed_, rows)
+    first, second = (pickle.loads(pickle.dumps(each, protocol=4)) for each in (first, second))
+    require(copy.deepcopy(first).finalize().compressed_, halves[0])
+    require(
+        first.merge(second).partial_fit(rows[:1]).finalize().compressed_,
+        np.concatenate([rows, rows[:1]], dtype=dtype),
+    )
+
+
+def test_a_result_is_checked_as_it_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rng(5).normal(size=(500, 2))
+    compressor = taken_in([rows])
+    monkeypatch.setattr(
+        incremental_module, "bytes_as_rows", lambda raw, dtype: bytes_as_rows(raw, dtype)[::-1]
+    )
+    with pytest.raises(VerificationError):
+        compressor.finalize()
 
 
 def test_batches_that_are_not_like_the_first() -> None:
@@ -402,6 +428,18 @@ def test_an_interruption_of_the_first_batches(monkeypatch: pytest.MonkeyPatch) -
     require(compressor.partial_fit(rows[200:]).finalize().compressed_, rows)
 
 
+def test_an_interruption_while_it_is_looked_how_many_rows_differ(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = rng(13).normal(size=(FIRST_ROWS, 2))
+    compressor = taken_in([rows[:200]])
+    with monkeypatch.context() as patch:
+        interrupt(patch, incremental_module, "merge_duplicates")
+        with pytest.raises(Interrupted):
+            compressor.partial_fit(rows[200:])
+    require(compressor.partial_fit(rows[200:]).finalize().compressed_, rows)
+
+
 def test_an_interrupted_merge_of_batches_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = rng(14).normal(size=(3000, 2))
     compressor, other = taken_in([rows[:1000]]), taken_in([rows[1000:1500], rows[1500:]])
@@ -542,3 +580,20 @@ def test_rows_that_weigh_nothing_are_rows_all_the_same() -> None:
     weights[4000:] = 1e-295
     result = MomentCompressor(3, 60, threads=1).partial_fit(rows, sample_weight=weights)
     assert result.finalize().result_.n_points == 8000
+    apart = MomentCompressor(3, 60, threads=1)
+    for part in (slice(4000, 4100), slice(0, 4000), slice(4100, 8000)):
+        apart.partial_fit(rows[part], sample_weight=weights[part])
+    # The first batches wait, and pass together.
+    apart.partial_fit(rows[4000:4100], sample_weight=weights[4000:4100])
+    assert apart.finalize().result_.n_points == 8100
+
+
+def test_a_first_batch_in_which_nothing_counts_is_one_of_numbers() -> None:
+    compressor = MomentCompressor(2, 20)
+    with pytest.raises(InputError, match="X has dtype <U1"):
+        compressor.partial_fit(np.array([["a", "b"]]), sample_weight=[0.0])
+    rows = rng(3).normal(size=(100, 2))
+    compressor.partial_fit(rows, sample_weight=np.zeros(100))
+    kept = compressor.partial_fit(rows).finalize().compressed_
+    assert kept.index.min() >= 100
+    assert kept.points.tobytes() == rows[kept.index - 100].tobytes()

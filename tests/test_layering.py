@@ -22,7 +22,9 @@ LEAVES = frozenset(
         "lapack",
         "map_function",
         "options",
+        "process_memory",
         "progress",
+        "report",
         "stopwatch",
         "text",
         "tolerances",
@@ -56,11 +58,13 @@ ALLOWED: dict[str, frozenset[str]] = {
     ),
     # Networks and training sets; only it knows torch. Its checkpoints are files, which io opens.
     "learn": frozenset({"api", "compression", "io", "moments"}),
-    "api": frozenset({"compression", "incremental", "io", "pipeline", "verification"}),
+    "api": frozenset({"compression", "engine", "incremental", "io", "pipeline", "verification"}),
     # The API for arrays that lie on a Dask cluster.
     "dask": frozenset({"api", "engine", "incremental", "io", "streaming"}),
     # Besides whole compressions it runs baselines of its own, over processes, and checks them.
-    "study": frozenset({"clustering", "engine", "moments", "panel", "pipeline", "verification"}),
+    "study": frozenset(
+        {"clustering", "effort", "engine", "moments", "panel", "pipeline", "verification"}
+    ),
     "verification": frozenset({"moments"}),
     "pipeline": frozenset(
         {

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import momentc
 from momentc.errors import RequestError
 from momentc.moments.accumulate import accumulate_moments
 from momentc.moments.discrepancy import error_by_order
 from momentc.moments.frame_fit import fit_frame
 from momentc.verification import MomentComparison, compare_moments
+from momentc.weighted import WeightedSet
 from tests import oracle
 
 Points = NDArray[np.float64]
@@ -151,3 +153,19 @@ def test_an_error_that_is_no_number_is_not_ok() -> None:
     assert not comparison(3).ok
     assert not comparison(2).ok
     assert comparison(1).ok
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "ok"),
+    [
+        (1.67e-27, 9.1e-31, False), (1.67e-27, 1.67e-27, True), (0.0, 1e-300, False),
+        (1e-300, 0.0, False), (0.0, -0.0, True), (1e8, 1e8 + 1e-3, False), (5e-324, 1e-323, False),
+    ],
+)  # fmt: skip
+def test_constant_columns_of_any_size(wanted: float, found: float, ok: bool) -> None:
+    rows = np.random.default_rng(6).normal(size=(400, 2))
+    kept = momentc.compress(rows, 2, 20)
+    original = np.column_stack([rows, np.full(400, wanted)])
+    other = np.column_stack([kept.points, np.full(20, found)])
+    compressed = WeightedSet(other, kept.weights, kept.index)
+    assert momentc.verify_moments(original, compressed, 2).ok is ok

@@ -106,6 +106,7 @@ def bench(
         as_json=as_json,
         result_on_stdout=output == "-",
     )
+    opt.check_stdout(output, as_json=as_json, is_text=True)
     all_threads = prepare(0)
     from momentc.files.bench import bench as run
     from momentc.files.study_jobs import BenchJob

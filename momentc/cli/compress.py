@@ -34,8 +34,6 @@ The input is never changed. The moments are checked on what was written; if they
 tolerance nothing is left and the exit code is 5.
 """
 
-STDOUT = "-"
-
 
 def compress(
     context: typer.Context,
@@ -150,7 +148,7 @@ def compress(
         verbose=verbose,
         no_progress=no_progress,
         as_json=as_json,
-        result_on_stdout=output == STDOUT and not dry_run,
+        result_on_stdout=output == "-" and not dry_run,
     )
     if not dry_run:
         opt.check_stdout(output, as_json=as_json)
@@ -199,7 +197,7 @@ def compress(
         plan = plan_compress(job)
         console.say_notes(plan.notes)
         console.result(plan.as_json(), plan_facts(plan))
-        plan.check_output()
+        plan.check_output(force=force)
         plan.check_memory()
         return
 

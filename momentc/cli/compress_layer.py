@@ -6,7 +6,7 @@ import typer
 
 from momentc.cli import options as opt
 from momentc.cli.console import Console
-from momentc.cli.environment import prepare
+from momentc.cli.environment import compile_on_first_run, prepare
 from momentc.cli.render import order_table
 from momentc.cli.render_layer import layer_facts
 from momentc.options import DEFAULT_TOLERANCE
@@ -96,7 +96,7 @@ def compress_layer(
         output=output,
         force=force,
     )
-    outcome = compress_layer_file(job, began=console.began)
+    outcome = compress_layer_file(job, began=console.began, prepare=compile_on_first_run(n_threads))
     console.say_notes(outcome.notes)
     content: dict[str, Any] = outcome.content
     console.result(content, layer_facts(content), order_table(content))

@@ -7,11 +7,10 @@
 | ``-v`` | the result's table | the same, times by stage, and tracebacks |
 """
 
-import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -21,7 +20,9 @@ from momentc.cli.cell_progress import CellProgress, LineCells, QuietCells, RichC
 from momentc.cli.guard import BEGAN, VERBOSE
 from momentc.cli.progress import LineProgress, NoProgress, Progress, RichProgress
 from momentc.cli.signals import Terminated
+from momentc.cli.streams import stdout_was_closed
 from momentc.errors import OutputError
+from momentc.report import report_text
 from momentc.text import printable
 
 __all__ = ["Console", "Table"]
@@ -46,6 +47,11 @@ class Console:
         The options of the same names.
     result_on_stdout : bool
         Stdout carries the result itself (``-o -``), so no table may go there.
+
+    Raises
+    ------
+    OutputError
+        ``--json``, and nobody can get what is written on the standard output.
     """
 
     def __init__(
@@ -59,6 +65,8 @@ class Console:
         result_on_stdout: bool = False,
     ) -> None:
         context.meta[VERBOSE] = verbose
+        if as_json and stdout_was_closed():
+            raise OutputError("--json is asked for, but the standard output is closed")
         _show_library_warnings(quiet=quiet)
         self.began: float = context.meta[BEGAN]
         self.quiet = quiet
@@ -107,6 +115,11 @@ class Console:
         for sentence in sentences:
             self.note(sentence)
 
+    def say_stages(self, stages: Mapping[str, float]) -> None:
+        """Say how many seconds the stages took; see :meth:`detail`."""
+        for stage, seconds in stages.items():
+            self.detail(f"{seconds:9.3f} s  {stage}")
+
     def detail(self, sentence: str) -> None:
         """Say something that only ``-v`` asks for."""
         if self.verbose:
@@ -130,7 +143,7 @@ class Console:
         found = [table for table in tables if table is not None]
         try:
             if self._as_json:
-                print(json.dumps(report, indent=2, sort_keys=True, allow_nan=False))
+                sys.stdout.write(report_text(report))
             elif not self.quiet and _is_capable(sys.stdout):
                 _print_rich(facts, found)
             elif not self.quiet:

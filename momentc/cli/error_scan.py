@@ -172,6 +172,7 @@ def error_scan(
         as_json=as_json,
         result_on_stdout=output == "-",
     )
+    opt.check_stdout(output, as_json=as_json, is_text=True)
     processes = prepare_cells(threads)
     from momentc.files.jobs import InputChoice
     from momentc.files.scan import error_scan as scan

@@ -6,7 +6,7 @@ import typer
 
 from momentc.cli import options as opt
 from momentc.cli.console import Console
-from momentc.cli.environment import prepare
+from momentc.cli.environment import compile_on_first_run, prepare
 from momentc.cli.outcome import show_compression
 from momentc.cli.text import parse_size
 from momentc.options import DEFAULT_TOLERANCE
@@ -99,5 +99,7 @@ def merge(
         allow_missing=allow_missing,
     )
     with console.progress() as progress:
-        outcome = merge_files(job, progress=progress, began=console.began)
+        outcome = merge_files(
+            job, progress=progress, began=console.began, prepare=compile_on_first_run(threads)
+        )
     show_compression(console, outcome, tolerance)

@@ -170,8 +170,16 @@ Report = Annotated[
 ]
 
 
-def check_stdout(output: str | None, *, as_json: bool) -> None:
+def check_stdout(output: str | None, *, as_json: bool, is_text: bool = False) -> None:
     """Refuse what the standard output cannot take: two things at a time, or binary on a terminal.
+
+    Parameters
+    ----------
+    output : str or None
+        ``-`` is the standard output.
+    as_json : bool
+    is_text : bool
+        What goes to ``output`` may go to a terminal, and is not the only file that can be written.
 
     Raises
     ------
@@ -182,13 +190,14 @@ def check_stdout(output: str | None, *, as_json: bool) -> None:
     if output != "-":
         return
     if as_json:
-        raise UsageError(
-            "--output - and --json both want the standard output; write the report to a file "
-            "with --report FILE"
-        )
+        remedy = (
+            "give a file for one of them" if is_text
+            else "write the report to a file with --report FILE"
+        )  # fmt: skip
+        raise UsageError(f"--output - and --json both want the standard output; {remedy}")
     if stdout_was_closed():
         raise OutputError("--output is -, but the standard output is closed; name a file")
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not is_text:
         raise UsageError(
             "the result is binary and the standard output is a terminal; name a file with "
             "--output, or redirect: momentc ... -o - > small.npz"

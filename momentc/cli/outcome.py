@@ -22,8 +22,7 @@ def show_compression(console: Console, outcome: "JobReport", tolerance: float) -
         The result was written although it misses the tolerance, as --keep-going asks.
     """
     console.say_notes(outcome.notes)
-    for stage, seconds in outcome.content["stages"].items():
-        console.detail(f"{seconds:9.3f} s  {stage}")
+    console.say_stages(outcome.content["stages"])
     console.result(outcome.content, compression_facts(outcome), order_table(outcome.content))
     if not outcome.ok:
         raise VerificationError(

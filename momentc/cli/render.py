@@ -80,7 +80,7 @@ def plan_facts(plan: "CompressPlan") -> Facts:
     weights = "with weights" if plan.weighted else "without weights"
     facts = [
         ("input", f"{plan.input}, {plan.dtype}, {weights}"),
-        ("objects", f"{format_count(plan.n_rows)} -> {format_count(plan.target)}"),
+        ("objects", f"{format_count(plan.rows[1] - plan.rows[0])} -> {format_count(plan.target)}"),
         ("columns", format_count(plan.n_columns)),
         ("moments", _planned_moments(plan)),
         ("memory", f"{format_bytes(plan.memory_needed)} of {format_bytes(plan.memory_budget)}"),

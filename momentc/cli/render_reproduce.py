@@ -6,7 +6,7 @@ from typing import Any
 from momentc.cli.console import Table
 from momentc.cli.text import format_error, format_seconds
 
-__all__ = ["reproduce_facts", "reproduce_tables"]
+__all__ = ["failures", "reproduce_facts", "reproduce_tables"]
 
 
 def reproduce_facts(content: dict[str, Any]) -> list[tuple[str, str]]:
@@ -23,9 +23,16 @@ def reproduce_facts(content: dict[str, Any]) -> list[tuple[str, str]]:
     facts.append(("verdict", f"{good} of {len(judged)} criteria: {_word(content['ok'])}"))
     if content["moment_error"] is not None:
         facts.append(("moment error", f"at most {format_error(content['moment_error'])}"))
+    facts += [("failed", sentence) for sentence in failures(content)]
     facts.append(("time", format_seconds(content["seconds"])))
     facts += [("output" if i == 0 else "", path) for i, path in enumerate(content["files"])]
     return facts
+
+
+def failures(content: dict[str, Any]) -> list[str]:
+    """Return why cells of a scan behind the figure could not be done."""
+    found: list[str] = content.get("report", {}).get("failed", [])
+    return found
 
 
 def reproduce_tables(content: dict[str, Any]) -> list[Table]:

@@ -7,8 +7,9 @@ import typer
 from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import prepare_cells
-from momentc.cli.render_reproduce import reproduce_facts, reproduce_tables
+from momentc.cli.render_reproduce import failures, reproduce_facts, reproduce_tables
 from momentc.errors import VerificationError
+from momentc.text import printable
 
 __all__ = ["HELP", "reproduce"]
 
@@ -108,6 +109,8 @@ def reproduce(
     console.result(content, reproduce_facts(content), *reproduce_tables(content))
     if not outcome.ok:
         raise VerificationError(
-            "some of the results behind the figure do not have the moments of their input; the "
-            "table says which"
+            'momentc could not do some of the cells behind the figure; the lines "failed" say why'
+            if failures(content)
+            else "some of the results behind the figure do not have the moments of their input; "
+            f"{printable(content['files'][0])} says which"
         )

@@ -109,6 +109,7 @@ def verify_moments(
     with console.progress() as progress:
         outcome = verify_files(job, progress=progress, began=console.began)
     console.say_notes(outcome.notes)
+    console.say_stages(outcome.content["stages"])
     console.result(outcome.content, comparison_facts(outcome.content), order_table(outcome.content))
     if not outcome.ok:
         raise VerificationError(failure(outcome.content))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from momentc.engine.processes import interrupts_held_back, thread_environment
 from momentc.engine.tree import merge_in_tree
-from momentc.errors import MemoryBudgetError, MomentcError, UsageError
+from momentc.errors import MemoryBudgetError, UsageError
 from momentc.map_function import TreeFunction
 
 if TYPE_CHECKING:
@@ -210,16 +210,15 @@ def _tried(function: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return function(*arguments)
         except Exception as error:
-            if isinstance(error, MomentcError) and not _of_the_system(error):
+            if not _of_the_system(error):
                 raise
         time.sleep(PAUSE)
     return function(*arguments)
 
 
 def _of_the_system(error: BaseException) -> bool:
-    """Whether an error comes from one of reading or writing."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-        if isinstance(error, OSError):
-            return True
-    return False
+    """Whether an error is, or comes from, one of reading or writing."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__
+    return cause is not None

@@ -1,6 +1,5 @@
 """``bench``: plan, go on where it stopped, time cell by cell, write table and figure."""
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -11,6 +10,7 @@ from momentc.files.jobs import JobReport
 from momentc.files.study_jobs import DEFAULT_FRACTION, BenchJob, OnStanding
 from momentc.files.study_outputs import finished_cells, probe_files, table_format, write_files
 from momentc.options import CompressOptions
+from momentc.report import report_text
 from momentc.study.baselines import check_baselines
 from momentc.study.bench_figure import draw_bench
 from momentc.study.bench_summary import (
@@ -104,7 +104,7 @@ def bench(
         if job.output is not None:
             text = (
                 rows_to_csv(bench_csv_rows(done)) if table_format(job.output) == "csv"
-                else json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+                else report_text(content)
             )  # fmt: skip
         picture = None if job.plot is None else draw_bench(done, job.plot, fraction)
         write_files(job.output, text, job.plot, picture, force=job.force)

@@ -125,7 +125,7 @@ class Checkpoints:
                 "been taken in"
             )
         if self._failure is not None:
-            yield f"no checkpoint could be written: {self._failure}"
+            yield self._trouble()
 
     @contextmanager
     def named_by_interruptions(self) -> Iterator[None]:
@@ -135,12 +135,19 @@ class Checkpoints:
         except Exception:
             raise
         except BaseException as signal:
+            if self._failure is not None:
+                signal.add_note(self._trouble())
             if self._written:
                 command = "the same command" + (" without --restart" if self._restart else "")
                 signal.add_note(
                     f"{command} goes on from the checkpoint {printable(str(self._path))}"
                 )
             raise
+
+    def _trouble(self) -> str:
+        """Say that the last checkpoint is missing, and why."""
+        which = "the last checkpoint could not" if self._written else "no checkpoint could"
+        return f"{which} be written: {self._failure}"
 
     def _write_if(
         self,
@@ -175,5 +182,5 @@ class Checkpoints:
             # A checkpoint is a help: without it the run is as good, only not to be interrupted.
             self._failure = str(error)
         else:
-            self._written = True
+            self._written, self._failure = True, None
         self._last = time.monotonic()

@@ -1,21 +1,21 @@
 """Compress one file into another: read, compress, write, check what was written, report."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from momentc.errors import OutputError
-from momentc.files.delivery import deliver, describe, probe
+from momentc.files.delivery import deliver, describe
 from momentc.files.in_memory import work_in_memory
 from momentc.files.jobs import CompressJob, JobReport
-from momentc.files.names import STDOUT, is_file_name, output_of, report_of
+from momentc.files.names import is_file_name, output_of, report_of
 from momentc.files.open import open_input
+from momentc.files.outputs import locked, probe
 from momentc.files.plan import CompressPlan, make_plan, most_held
 from momentc.files.streamed import Interruption, never_interrupted, work_streamed
 from momentc.files.work import Work
-from momentc.io.atomic import make_folder, output_lock
+from momentc.io.atomic import make_folder
 from momentc.io.checkpoint import checkpoint_path, remove_checkpoint
 from momentc.io.source import Source
 from momentc.progress import ProgressCallback, silent
@@ -66,10 +66,7 @@ def compress_file(
     if job.shard is not None and job.output is not None and job.output.endswith("/"):
         make_folder(job.output)  # whichever task of the job comes first
     probe(output, report, force=job.force, inputs=inputs)
-    with ExitStack() as locks:
-        for path in (output, report):
-            if path is not None and path != STDOUT:
-                locks.enter_context(output_lock(path))
+    with locked(output, report):
         return _compress_locked(job, inputs, watch, progress, interruption, prepare)
 
 

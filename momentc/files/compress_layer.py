@@ -1,15 +1,16 @@
 """Compress one layer of a checkpoint: names, locks and times around the work itself."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from momentc.errors import UsageError
 from momentc.files.jobs import JobReport
-from momentc.files.measure import peak_memory
 from momentc.files.names import STDOUT
 from momentc.io.atomic import output_lock, probe_output
 from momentc.learn.checkpoint import compress_safetensors
 from momentc.options import CompressOptions
+from momentc.process_memory import peak_memory
 from momentc.stopwatch import Stopwatch
 from momentc.text import printable
 
@@ -46,7 +47,9 @@ class LayerJob:
     force: bool = False
 
 
-def compress_layer_file(job: LayerJob, *, began: float | None = None) -> JobReport:
+def compress_layer_file(
+    job: LayerJob, *, began: float | None = None, prepare: Callable[[], None] | None = None
+) -> JobReport:
     """Do a :class:`LayerJob`.
 
     Parameters
@@ -54,6 +57,8 @@ def compress_layer_file(job: LayerJob, *, began: float | None = None) -> JobRepo
     job : LayerJob
     began : float, optional
         As in :class:`momentc.stopwatch.Stopwatch`.
+    prepare : callable, optional
+        Called when the output can be written, before the work begins.
 
     Raises
     ------
@@ -66,6 +71,8 @@ def compress_layer_file(job: LayerJob, *, began: float | None = None) -> JobRepo
     inputs = [Path(job.location)] if Path(job.location).is_file() else []
     probe_output(output, force=job.force, inputs=inputs)
     with output_lock(output):
+        if prepare is not None:
+            prepare()
         content = compress_safetensors(
             job.location,
             job.layer,

@@ -1,6 +1,5 @@
 """The last steps of every job that writes a result: describe, write, check what was written."""
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -10,40 +9,20 @@ from typing import Any
 import numpy as np
 
 from momentc.compression import certify
-from momentc.errors import OutputError, UsageError, VerificationError
+from momentc.errors import OutputError, VerificationError
 from momentc.files.jobs import JobReport
-from momentc.files.measure import peak_memory
 from momentc.files.names import STDOUT
 from momentc.files.work import Work, as_float64
-from momentc.io.atomic import probe_output, write_text_atomic
-from momentc.io.result_file import output_format, write_result, write_result_stream
+from momentc.io.atomic import write_bytes_atomic
+from momentc.io.result_file import write_result, write_result_stream
+from momentc.process_memory import peak_memory
+from momentc.report import finite, report_text
 from momentc.stopwatch import Stopwatch
 from momentc.text import printable
 from momentc.version import __version__
 from momentc.weighted import WeightedSet
 
-__all__ = ["deliver", "describe", "probe"]
-
-
-def probe(output: str, report: str | None, *, force: bool, inputs: Sequence[Path]) -> None:
-    """Refuse an output that cannot be written, before any work goes into it."""
-    if output != STDOUT:
-        output_format(output)
-        probe_output(output, force=force, inputs=inputs)
-    if report is None:
-        return
-    if report == STDOUT:
-        raise UsageError(
-            "--report -: expected a file name; --json prints the report on the standard output"
-        )
-    try:
-        probe_output(report, force=force, inputs=inputs)
-    except OutputError as error:
-        raise OutputError(f"{error}. This is the report: --report gives it another name") from error
-    if output != STDOUT and Path(report).resolve() == Path(output).resolve():
-        raise UsageError(
-            f"--report and --output are the same file, {printable(report)}; give two names"
-        )
+__all__ = ["deliver", "describe"]
 
 
 def describe(work: Work) -> dict[str, Any]:
@@ -73,8 +52,8 @@ def describe(work: Work) -> dict[str, Any]:
         "n_zero_weight": work.counts.n_zero_weight,
         "n_lossy": work.counts.n_lossy,
         "tolerance": compression.tolerance,
-        "error": _finite(error),
-        "relative_error": _finite(relative),
+        "error": finite(error),
+        "relative_error": finite(relative),
         "ok": compression.holds(error),
         "frame": {
             "center": compression.frame.center.tolist(),
@@ -83,11 +62,6 @@ def describe(work: Work) -> dict[str, Any]:
         "notes": [*reason, *compression.notes],
         "part": work.part,
     }
-
-
-def _finite(values: Sequence[float]) -> list[float | None]:
-    """JSON has no infinity and no NaN: null stands for an error that cannot be expressed."""
-    return [float(value) if np.isfinite(value) else None for value in values]
 
 
 def deliver(
@@ -128,7 +102,7 @@ def deliver(
     def verify(written: WeightedSet, metadata_written: dict[str, Any]) -> None:
         as_written.update(metadata_written)
         error, _ = certify(compression, as_float64(written, work.columns), written.weights)
-        if _finite(error) != metadata_written["error"]:
+        if finite(error) != metadata_written["error"]:
             raise VerificationError(
                 f"{name}: the moments of what was written are not those of the result; this is a "
                 "fault of the machine, or a bug in momentc"
@@ -157,9 +131,8 @@ def deliver(
     watch.lap("writing")
     content = {**as_written, **_measured(watch, output, work)}
     if report is not None:
-        text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
         try:
-            write_text_atomic(report, text, force=force)
+            write_bytes_atomic(report, report_text(content).encode(), force=force)
         except OutputError as error:
             raise OutputError(
                 f"{error}. The result itself is written and verified: {printable(output)}"
@@ -180,7 +153,7 @@ def _measured(watch: Stopwatch, output: str, work: Work) -> dict[str, Any]:
     return {
         "output": output,
         "seconds": round(seconds, 6),
-        "stages": {name: round(value, 6) for name, value in watch.totals().items()},
+        "stages": watch.stages(),
         "peak_memory": peak_memory(),
         "objects_per_second": round(taken_in / seconds, 1),
         "resumed_after": work.resumed_after,

@@ -45,8 +45,7 @@ def work_in_memory(
         watch.lap("choosing the order")
     say("preparing", 0, 0)
     compression = compress_points(loaded.points, loaded.weights, options, progress=say)
-    watch.laps.extend(compression.stages)
-    watch.skip()
+    watch.book(compression.stages)
     index = loaded.index[compression.support.index]
     return Work(
         compression=compression,

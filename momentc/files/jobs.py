@@ -20,7 +20,7 @@ from momentc.options import (
 
 __all__ = ["CompressJob", "Engine", "InputChoice", "JobReport", "MergeJob", "VerifyJob"]
 
-STDIN = Path("/dev/stdin")
+DEV_STDIN = Path("/dev/stdin")
 
 Engine = Literal["threads", "dask"]
 """What runs the work: the threads of this process, or processes and machines under Dask."""
@@ -77,7 +77,7 @@ class InputChoice:
         if self.location == "-":
             with suppress(OSError, ValueError):  # closed, or none of the system's
                 if stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode):
-                    files.append(STDIN)  # < data.npy
+                    files.append(DEV_STDIN)  # < data.npy
         if self.weights is not None:
             # Not a file: a dataset of the input, or a mistake that opening the input will name.
             with suppress(InputError):
@@ -203,6 +203,19 @@ class MergeJob:
     force: bool = False
     keep_going: bool = False
     allow_missing: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the form of the options, whatever order the parts have.
+
+        Raises
+        ------
+        UsageError
+        """
+        self.options_for(1 if self.k is None else self.k)
+
+    def options_for(self, k: int) -> CompressOptions:
+        """Return the options of the compression that ends the merge."""
+        return CompressOptions(k, self.target, self.seed, self.threads, self.tolerance, self.effort)
 
 
 @dataclass(frozen=True, slots=True)

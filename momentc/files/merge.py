@@ -4,8 +4,7 @@ A part carries the moments of all rows that it was made from, in the frame that 
 share. Moments add up, so the certificate of the merged result reaches back to the input's rows.
 """
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from numpy.typing import NDArray
 
 from momentc.engine.threads import thread_map
 from momentc.errors import InputError, PartsError, UsageError, VerificationError
-from momentc.files.delivery import deliver, describe, probe
+from momentc.files.delivery import deliver, describe
 from momentc.files.jobs import JobReport, MergeJob
-from momentc.files.names import STDOUT, merged_output, report_beside
+from momentc.files.names import merged_output, report_beside
+from momentc.files.outputs import locked, probe
 from momentc.files.part_files import (
     Part,
     carried,
@@ -29,7 +29,6 @@ from momentc.files.part_files import (
 from momentc.files.parts import digests_as_arrays
 from momentc.files.plan import default_memory, plan_stream_within
 from momentc.files.work import Counts, Work
-from momentc.io.atomic import output_lock
 from momentc.io.fingerprint import leaf_rows, root
 from momentc.io.numeric import to_float64
 from momentc.io.result_file import read_result
@@ -39,7 +38,6 @@ from momentc.moments.frame import widened
 from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_request
 from momentc.moments.totals import Totals
-from momentc.options import CompressOptions
 from momentc.pipeline.stream import compress_stream
 from momentc.progress import ProgressCallback, silent
 from momentc.stopwatch import Stopwatch
@@ -50,7 +48,11 @@ __all__ = ["merge_files"]
 
 
 def merge_files(
-    job: MergeJob, *, progress: ProgressCallback | None = None, began: float | None = None
+    job: MergeJob,
+    *,
+    progress: ProgressCallback | None = None,
+    began: float | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> JobReport:
     """Do a :class:`MergeJob`.
 
@@ -61,6 +63,8 @@ def merge_files(
         Called with stage, objects done and total.
     began : float, optional
         As in :class:`momentc.stopwatch.Stopwatch`.
+    prepare : callable, optional
+        Called once when the parts are found to belong together, before the work.
 
     Raises
     ------
@@ -79,12 +83,11 @@ def merge_files(
     report = job.report if job.report is not None else report_beside(output)
     inputs = [Path(part) for part in job.parts]
     probe(output, report, force=job.force, inputs=inputs)
-    with ExitStack() as locks:
-        for path in (output, report):
-            if path is not None and path != STDOUT:
-                locks.enter_context(output_lock(path))
+    with locked(output, report):
         parts = read_parts(job.parts)
         missing = check_rows(parts, allow_missing=job.allow_missing)
+        if prepare is not None:
+            prepare()
         work = _merge(job, parts, missing, watch, say)
         metadata = {**describe(work), **_metadata(parts, missing, work, job.effort)}
         watch.lap("certificate")
@@ -113,7 +116,7 @@ def _merge(
             f"the parts keep the moments up to k = {head['k']}, k = {k} is asked for; make them "
             "anew with a larger k"
         )
-    options = CompressOptions(k, job.target, job.seed, job.threads, job.tolerance, job.effort)
+    options = job.options_for(k)
     columns = np.array(head["columns"], dtype=np.int64)
     frame = frame_of(head["frame"])
     n_raw = int(np.prod(head["shape"][1:], dtype=np.int64)) * np.dtype(head["dtype"]).itemsize
@@ -161,8 +164,7 @@ def _merge(
             stream, options, progress=say, map_function=map_function,
             part=bool(missing),
         )  # fmt: skip
-    watch.laps.extend(compression.stages)
-    watch.skip()
+    watch.book(compression.stages)
     support = compression.support
     rows = bytes_as_rows(support.points, np.dtype(head["dtype"]))
     warnings = []

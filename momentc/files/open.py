@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from momentc.errors import InputError, UsageError
 from momentc.files.jobs import InputChoice
-from momentc.files.names import STDOUT
+from momentc.io.location import STDIN
 
 if TYPE_CHECKING:
     from momentc.io.source import ResultSource, Source
@@ -35,7 +35,7 @@ def open_input(
     """
     from momentc.io.source import open_sources
 
-    if choice.location == STDOUT and sys.stdin.isatty():
+    if choice.location == STDIN and sys.stdin.isatty():
         raise UsageError("the input is -, but the standard input is a terminal; pipe a file in")
     source = open_sources(
         (choice.location, *choice.more),
@@ -76,8 +76,8 @@ def open_result(location: str, expected: str) -> "ResultSource":
     """
     from momentc.io.source import ResultSource, open_source
 
-    if location == STDOUT and sys.stdin.isatty():
-        raise UsageError(f"{STDOUT} is a terminal; pipe in {expected}")
+    if location == STDIN and sys.stdin.isatty():
+        raise UsageError(f"{STDIN} is a terminal; pipe in {expected}")
     # Of a pipe with a .npy array only the header is read.
     with open_source(location, stdin=sys.stdin.buffer, hold_at_most=0) as source:
         if not isinstance(source, ResultSource):

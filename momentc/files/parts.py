@@ -1,6 +1,5 @@
 """What a part of a job knows of the whole: enough to check and merge parts without the input."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,8 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError, RequestError, UsageError
 from momentc.files.jobs import CompressJob
-from momentc.io.fingerprint import DIGEST_BYTES, leaf_rows
+from momentc.io.digest import DIGEST_BYTES, new_digest, tagged
+from momentc.io.fingerprint import leaf_rows
 from momentc.io.location import parse_location
 from momentc.io.source import Source
 from momentc.version import __version__
@@ -55,10 +55,10 @@ def shard_rows(n_rows: int, shard: tuple[int, int]) -> tuple[int, int]:
 
 def sample_digest(index: NDArray[np.int64], raw: NDArray[Any], weights: NDArray[np.float64]) -> str:
     """Return a digest of a sample: it stands for the input that all parts of a job read."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    digest = new_digest()
     for array in (index, np.ascontiguousarray(raw), weights):
         digest.update(array.reshape(-1).view(np.uint8).data)
-    return f"blake2b-128:{digest.hexdigest()}"
+    return tagged(digest)
 
 
 def part_head(

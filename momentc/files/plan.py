@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from momentc.cgroup import memory_limit
-from momentc.effort import surplus_bytes, working_order
+from momentc.effort import removal_seconds, surplus_bytes, working_order
 from momentc.errors import MemoryBudgetError, RequestError, UsageError
 from momentc.files.jobs import CompressJob
-from momentc.files.names import STDOUT, is_file_name, output_of, report_of
+from momentc.files.names import is_file_name, output_of, report_of
 from momentc.files.parts import shard_rows
 from momentc.files.ranges import RANGE_ROWS, cut_ranges
 from momentc.options import CompressOptions
 from momentc.streaming.plan import StreamPlan, plan_stream
-from momentc.text import format_bytes, printable
+from momentc.text import format_bytes
 
 if TYPE_CHECKING:
     from momentc.io.source import Source
@@ -50,10 +50,6 @@ ROW_BYTES = 96
 # A round handles blocks of features and tableaus of at most 2N x N numbers, a few at a time.
 TABLEAU_COPIES = 16
 
-# Points removed a second are about REMOVAL_RATE / N**REMOVAL_POWER for N moments, on one thread.
-# Fitted to whole runs on two cores: 2.3e6 a second for N=6, 2.7e5 for N=45, 1.2e5 for N=165.
-REMOVAL_RATE = 1.0e7
-REMOVAL_POWER = 1.13
 START_SECONDS = 1.0
 
 # Seconds a row of a stream on one thread: reading, sending to a cell, summing and reducing.
@@ -215,25 +211,27 @@ class CompressPlan:
             "fewer columns with --columns or give a larger target"
         )
 
-    def check_output(self) -> None:
-        """Refuse what the name of the output makes hopeless; nothing is written to try it.
+    def check_output(self, *, force: bool) -> None:
+        """Refuse an output that the run would refuse; nothing is written to try it.
+
+        Parameters
+        ----------
+        force : bool
+            Whether existing files may be replaced.
 
         Raises
         ------
-        UsageError
-            The suffix says no format.
-        OutputError
-            There is no such folder.
+        UsageError, OutputError
+            See :func:`momentc.files.outputs.probe`.
         """
-        from momentc.io.atomic import require_folder
+        from momentc.files.outputs import probe
         from momentc.io.result_file import output_format
 
-        if self.output == STDOUT:
-            return
-        output_format(self.output)
         # A shard makes the folder that it was told to write to.
-        if self.rows == (0, self.n_rows):
-            require_folder(Path(self.output).parent, printable(self.output))
+        if self.rows != (0, self.n_rows) and not Path(self.output).parent.exists():
+            output_format(self.output)
+            return
+        probe(self.output, self.report, force=force, inputs=self.inputs, by_writing=False)
 
     def check_memory(self) -> None:
         """Refuse to start what will not fit.
@@ -285,7 +283,6 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
     n_columns = len(select_columns(job.source.columns, source.n_columns))
     k, target = job.options.k, job.options.target
     n_moments = count_moments(n_columns, k)
-    copies_through = source.n_rows <= target
     # N beyond the target or the rows is refused before the mathematics begins.
     largest = min(n_moments or MAX_COUNT, target, source.n_rows)
     if job.auto_order:
@@ -301,15 +298,15 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
     if budget is None:
         budget = WORKER_MEMORY if in_ranges else default_memory()
     rows = (0, source.n_rows) if job.shard is None else shard_rows(source.n_rows, job.shard)
+    copies_through = rows[1] - rows[0] <= target
     needed = needed_memory(source, n_columns, largest, job.options)
-    row_bytes = source.n_columns * source.dtype.itemsize
     # Wide rows of which few columns count are read again at the end.
-    carries = source.sequential_only or row_bytes <= MOST_CARRIED * 8 * n_columns
-    n_raw = row_bytes if carries else 0
+    carries = source.sequential_only or source.row_bytes <= MOST_CARRIED * 8 * n_columns
+    n_raw = source.row_bytes if carries else 0
     held = held_bytes(source)
     stream = None
     ranges = (
-        cut_ranges(rows, source.n_rows, row_bytes, job.range_rows or RANGE_ROWS)
+        cut_ranges(rows, source.n_rows, source.row_bytes, job.range_rows or RANGE_ROWS)
         if in_ranges
         else ()
     )
@@ -319,7 +316,7 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
         order = working_order(k, n_columns, target, job.options.effort)
         stream = plan_stream_within(
             source.name,
-            row_bytes=row_bytes,
+            row_bytes=source.row_bytes,
             n_raw=n_raw,
             n_variables=n_columns,
             n_moments=min(count_moments(n_columns, order) or MAX_COUNT, target),
@@ -350,7 +347,7 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
         rows=rows,
         stream=stream,
         n_raw=n_raw if stream is not None else 0,
-        row_bytes=row_bytes,
+        row_bytes=source.row_bytes,
         held=held,
         inputs=source.paths,
         checkpoints=not (stream is None or in_ranges or source.sequential_only)
@@ -420,8 +417,7 @@ def _seconds(job: CompressJob, n_rows: int, n_moments: int, *, streams: bool) ->
         row = STREAM_ROW + STREAM_MOMENT * n_moments
         return START_SECONDS + n_rows * row / _threads(job)
     points = n_rows - job.options.target
-    work = points * float(n_moments**REMOVAL_POWER)
-    return START_SECONDS + work / REMOVAL_RATE / _threads(job)
+    return START_SECONDS + removal_seconds(points, n_moments) / _threads(job)
 
 
 def needed_memory(

@@ -4,7 +4,6 @@ Figs. 3, 4, 5 and 7 are trainings (``momentc.learn.experiments``). Figs. 2, 6 an
 ``error-scan`` and ``bench`` with the paper's settings; see ``files/reproduce_scans.py``.
 """
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -19,6 +18,7 @@ from momentc.files.jobs import JobReport
 from momentc.files.study_jobs import OnStanding
 from momentc.files.study_outputs import finished_cells, probe_files
 from momentc.io.atomic import write_bytes_atomic
+from momentc.report import report_text
 from momentc.study.learning_figure import draw_curves, draw_laws
 from momentc.study.run import Standing, TimeLeft
 from momentc.study.table import rows_to_csv
@@ -294,7 +294,7 @@ def _picture(
 
 
 def _write(job: ReproduceJob, table: str, picture: bytes, content: dict[str, Any]) -> None:
-    report = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    report = report_text(content)
     for suffix, data in (
         (".csv", table.encode()), (".png", picture), (".json", report.encode()),
     ):  # fmt: skip

@@ -1,6 +1,5 @@
 """Figs. 2, 6 and 8: jobs of ``error-scan`` and ``bench`` with fixed settings, and verdicts."""
 
-import json
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -11,6 +10,7 @@ from momentc.files.scan import error_scan
 from momentc.files.study_jobs import BenchJob, OnStanding, ScanJob
 from momentc.files.study_outputs import probe_files
 from momentc.io.atomic import write_bytes_atomic
+from momentc.report import report_text
 from momentc.study.verdicts import judge_errors, judge_polylog, judge_times
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def reproduce_scan(
             if polylog
             else judge_errors(found["exponents"], grid.ms)
         )
-    worst = [row["moment_error"] for row in outcome.content.get("rows", ())]
+    measured = outcome.content["cells" if job.figure == "fig6" else "rows"]
+    worst = [row["moment_error"] for row in measured]
     content = {
         "kind": "reproduce",
         "figure": job.figure,
@@ -111,6 +112,6 @@ def reproduce_scan(
         "files": [table, picture, report],
         "report": outcome.content,
     }
-    text = json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    text = report_text(content)
     write_bytes_atomic(report, text.encode(), force=job.force)
     return JobReport(content=content, ok=outcome.ok, notes=outcome.notes, output=table)

@@ -24,6 +24,7 @@ from momentc.io.location import parse_location
 from momentc.io.lock import BusyError
 from momentc.options import CompressOptions
 from momentc.panel import DEFAULT_FAMILIES, FAMILIES
+from momentc.report import report_text
 from momentc.study.drawing import check_plot
 from momentc.study.evaluate import Setting
 from momentc.study.grid import (
@@ -170,7 +171,7 @@ def error_scan(
     if content["complete"]:
         text = (
             records_to_csv(done) if table_format(output) == "csv"
-            else json.dumps(content, indent=2, sort_keys=True, allow_nan=False) + "\n"
+            else report_text(content)
         )  # fmt: skip
         _write(job, output, text, _picture(job, content))
     return JobReport(

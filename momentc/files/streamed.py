@@ -216,8 +216,7 @@ def work_streamed(
             stream, opened.options, progress=say, map_function=map_function,
             part=job.shard is not None,
         )  # fmt: skip
-    watch.laps.extend(compression.stages)
-    watch.skip()
+    watch.book(compression.stages)
     support = compression.support
     kept = bytes_as_rows(support.points, source.dtype) if plan.n_raw else source.take(support.index)
     return Work(

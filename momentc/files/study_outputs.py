@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,7 +103,7 @@ def finished_cells(
     PartsError
         A journal belongs to another job.
     OutputError
-        Another run is writing the same journal.
+        Another run is writing the same journal, or one that is to be forgotten.
     """
     place = None if output is None or output == STDOUT else Path(output)
     if place is None or (place.exists() and not place.is_file()):
@@ -113,8 +113,10 @@ def finished_cells(
     with ExitStack() as stack:
         stack.enter_context(output_lock(own))
         if restart:
-            for path in [own] if task is not None else _journals(place):
-                path.unlink(missing_ok=True)
+            for path in [own] if task is not None else {own, *_journals(place)}:
+                # Tasks that still run would go on writing into a file without a name.
+                with nullcontext() if path == own else output_lock(path):
+                    path.unlink(missing_ok=True)
         journal = stack.enter_context(Journal(own, head))
         others = pieces_of_others(place, head, task=task, restart=restart)
         yield journal, [*journal.pieces, *others]

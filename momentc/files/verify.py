@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from momentc.engine.threads import thread_map
 from momentc.errors import InputError, UsageError
 from momentc.files.jobs import InputChoice, JobReport, VerifyJob
-from momentc.files.measure import peak_memory
-from momentc.files.names import STDOUT
 from momentc.files.open import open_input, open_result
 from momentc.files.parts import digests_of_arrays
 from momentc.files.work import Counts
 from momentc.io.convert import float64_blocks, select_columns
-from momentc.io.location import Location, parse_location
+from momentc.io.location import STDIN, Location, parse_location
 from momentc.io.result_arrays import canonical
 from momentc.io.source import Source, open_source
+from momentc.process_memory import peak_memory
 from momentc.progress import ProgressCallback
+from momentc.report import finite
 from momentc.stopwatch import Stopwatch
 from momentc.text import printable
 from momentc.verification import MomentComparison, compare_moments
@@ -59,7 +59,7 @@ def verify_files(
         The order cannot be known and was not given.
     """
     watch = Stopwatch(began)
-    if STDOUT in {job.source.location, *job.source.more} and job.compressed == STDOUT:
+    if STDIN in {job.source.location, *job.source.more} and job.compressed == STDIN:
         raise UsageError("ORIGINAL and COMPRESSED cannot both be the standard input; name a file")
     compressed, metadata, extra = _read_compressed(job.compressed)
     order = _order(job, metadata)
@@ -110,6 +110,7 @@ def verify_files(
         "rows_are_kept": kept,
         **_as_json(comparison),
         "seconds": round(watch.seconds, 6),
+        "stages": watch.stages(),
         "peak_memory": peak_memory(),
     }
     # Rows of another array prove nothing; those of this very array must be what they say.
@@ -270,6 +271,6 @@ def _as_json(comparison: MomentComparison) -> dict[str, Any]:
         "n_points": list(comparison.n_points),
         "total_weight": list(comparison.total_weight),
         "tolerance": comparison.tolerance,
-        "error": [float(v) if np.isfinite(v) else None for v in comparison.error],
-        "relative_error": [float(v) if np.isfinite(v) else None for v in comparison.relative_error],
+        "error": finite(comparison.error),
+        "relative_error": finite(comparison.relative_error),
     }

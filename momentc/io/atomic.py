@@ -30,7 +30,6 @@ __all__ = [
     "require_folder",
     "sync_folder",
     "write_bytes_atomic",
-    "write_text_atomic",
 ]
 
 PROBE_BYTES = 4096
@@ -38,7 +37,9 @@ PROBE_BYTES = 4096
 block."""
 
 
-def probe_output(path: str | Path, *, force: bool, inputs: Sequence[Path] = ()) -> None:
+def probe_output(
+    path: str | Path, *, force: bool, inputs: Sequence[Path] = (), by_writing: bool = True
+) -> None:
     """Refuse, before any computing, an output that could not be written afterwards.
 
     Parameters
@@ -49,6 +50,8 @@ def probe_output(path: str | Path, *, force: bool, inputs: Sequence[Path] = ()) 
         Whether an existing file may be replaced.
     inputs : sequence of pathlib.Path
         Files that are never replaced.
+    by_writing : bool
+        False leaves no trace, and does not see a folder that is locked, read-only or full.
 
     Raises
     ------
@@ -57,22 +60,13 @@ def probe_output(path: str | Path, *, force: bool, inputs: Sequence[Path] = ()) 
         writing it, or its folder is missing, read-only or full.
     """
     target = _checked_target(path, force=force, inputs=inputs)
-    if target is None:
+    if target is None or not by_writing:
         return
     with output_lock(path):
         partial = sibling(target, f".{os.getpid()}{PARTIAL}")
         with removed_on_error(partial), output_errors(path):
             _write_new(partial, bytes(PROBE_BYTES), mode=None)
             partial.unlink()
-
-
-def write_text_atomic(
-    path: str | Path, text: str, force: bool, inputs: Sequence[Path] = ()
-) -> None:
-    """Write a text file in UTF-8, all of it or nothing; see `write_bytes_atomic`."""
-    # A file name in it may be no valid Unicode; its escape is right for JSON, and readable.
-    data = text.encode(errors="backslashreplace")
-    write_bytes_atomic(path, data, force=force, inputs=inputs)
 
 
 def write_bytes_atomic(
@@ -230,7 +224,10 @@ def make_folder(path: str) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make the new name itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:
+        return  # one may write into a folder and not read it: the new name stands all the same
     try:
         os.fsync(descriptor)
     except OSError as error:

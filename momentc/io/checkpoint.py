@@ -10,7 +10,6 @@ over the arrays. The header has one of its own, so that what it says can be beli
 is allocated.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError, PartsError
 from momentc.io.atomic import sync_folder
+from momentc.io.digest import DIGEST_BYTES, new_digest
 from momentc.io.lock import (
     PARTIAL,
     output_errors,
@@ -46,7 +46,6 @@ __all__ = [
 MAGIC = b"momentc checkpoint 1\n"
 """The number is the version of the layout: another version reads as damaged, and says --restart."""
 LENGTH_BYTES = 8
-DIGEST_BYTES = 16
 COPY_BYTES = 1 << 20
 """Bytes of an array that is not in C order which are put in order at a time."""
 MAX_SHOWN = 100
@@ -109,7 +108,7 @@ def write_checkpoint(
             descriptor = os.open(partial, flags, 0o666)
             try:
                 write_all(descriptor, header)
-                digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+                digest = new_digest()
                 for array in arrays.values():
                     for piece in _pieces(array):
                         digest.update(piece)
@@ -197,7 +196,7 @@ def _header(
     listed = [[name, array.dtype.str, array.shape] for name, array in arrays.items()]
     text = _json({"head": head, "state": state, "arrays": listed})
     start = MAGIC + len(text).to_bytes(LENGTH_BYTES, "little") + text
-    return start + hashlib.blake2b(start, digest_size=DIGEST_BYTES).digest()
+    return start + new_digest(start).digest()
 
 
 def _json(value: object) -> bytes:
@@ -236,7 +235,7 @@ def _read_header(file: BinaryIO, shown: str) -> tuple[dict[str, Any], int]:
     if len(start) < len(MAGIC) + LENGTH_BYTES or n_left < DIGEST_BYTES:
         raise _damaged(shown, f"it has {n_bytes} bytes and ends too early")
     text = file.read(length)
-    digest = hashlib.blake2b(start + text, digest_size=DIGEST_BYTES).digest()
+    digest = new_digest(start + text).digest()
     if file.read(DIGEST_BYTES) != digest:
         raise _damaged(shown, "its header does not fit its checksum")
     with _damage_noticed(shown):
@@ -261,7 +260,7 @@ def _read_arrays(
             shown, f"its arrays take {needed} bytes, and there are {n_left - DIGEST_BYTES}"
         )
     arrays: dict[str, NDArray[Any]] = {}
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    digest = new_digest()
     for name, dtype, shape in layout:
         data = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
         view = data.data

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DIGEST_BYTES", "LeafHasher", "leaf_rows", "missing_stretches", "root"]
+from momentc.io.digest import DIGEST_BYTES, new_digest, tagged
 
-DIGEST_BYTES = 16
+__all__ = ["LeafHasher", "leaf_rows", "missing_stretches", "root"]
+
 MAX_LEAVES = 1 << 14
 """Their digests take 256 KiB at most, which every checkpoint and every part of a job can carry."""
 MIN_LEAF_ROWS = 64
@@ -55,13 +56,13 @@ def root(
     has_weights: bool,
 ) -> str:
     """Put the digests of all leaves together to ``blake2b-128:<hex>``."""
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    digest = new_digest()
     for leaf in range(-(-n_rows // leaf_rows(n_rows))):
         digest.update(digests[leaf])
     digest.update(f"|{dtype.str}|{shape}".encode())
     if has_weights:
         digest.update(b"|weights")
-    return f"blake2b-128:{digest.hexdigest()}"
+    return tagged(digest)
 
 
 class LeafHasher:
@@ -148,7 +149,7 @@ class LeafHasher:
             self._open = None
             self._weights = []
             if leaf not in self._digests:
-                self._open = hashlib.blake2b(digest_size=DIGEST_BYTES)
+                self._open = new_digest()
         elif leaf in self._digests or start != self._next:
             # Others have entered it meanwhile, or rows of it were not shown.
             self._open = None

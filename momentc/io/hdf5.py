@@ -252,7 +252,7 @@ def _require_written(name: str, dataset: Any) -> None:
 
 
 def _require_filters(name: str, dataset: Any) -> None:
-    """Refuse compressed data that the installed library cannot unpack (failure mode 27)."""
+    """Refuse compressed data that the installed library cannot unpack."""
     layout, h5z = dataset.id.get_create_plist(), load_h5py().h5z
     for i in range(layout.get_nfilters()):
         number = layout.get_filter(i)[0]

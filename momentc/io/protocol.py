@@ -64,6 +64,11 @@ class Source(Protocol):
         ...
 
     @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        ...
+
+    @property
     def has_weights(self) -> bool:
         """Whether there are weights; answers without reading them."""
         ...

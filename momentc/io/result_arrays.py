@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.io.digest import new_digest, tagged
 from momentc.io.npy import check_size, read_header
 
 __all__ = [
@@ -56,9 +57,9 @@ def update_digest(digest: "hashlib.blake2b", name: str, array: NDArray[Any]) -> 
 
 def array_digest(name: str, array: NDArray[Any]) -> str:
     """Return ``blake2b-128:<hex>`` of an array alone."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest = new_digest()
     update_digest(digest, name, array)
-    return f"blake2b-128:{digest.hexdigest()}"
+    return tagged(digest)
 
 
 def require_extra_name(name: str) -> None:

@@ -14,7 +14,6 @@ checksum covers everything that is read back, so a damaged file is either notice
 where it matters.
 """
 
-import hashlib
 import io
 import json
 import zipfile
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError, VerificationError
+from momentc.io.digest import new_digest, tagged
 from momentc.io.hdf5 import find_dataset, open_hdf5
 from momentc.io.hdf5_links import load_h5py
 from momentc.io.location import SNIFF_BYTES, FileFormat, sniff
@@ -132,13 +132,13 @@ def _plain(value: object) -> object:
 
 def _checksum(result: WeightedSet, metadata: dict[str, Any]) -> str:
     """Digest of the arrays (type, shape, bytes) and of the metadata without the checksum."""
-    digest = hashlib.blake2b(digest_size=16)
+    digest = new_digest()
     for name, array in zip(ARRAYS, (result.weights, result.points, result.index), strict=True):
         update_digest(digest, name, array)
     digest.update(
         _json_text({key: value for key, value in metadata.items() if key != "checksum"}).encode()
     )
-    return f"blake2b-128:{digest.hexdigest()}"
+    return tagged(digest)
 
 
 def encode_result(

@@ -33,6 +33,7 @@ from momentc.io.safetensors import (
 from momentc.learn.objects import neuron_objects, reduce_objects
 from momentc.moments.discrepancy import worst_error
 from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort
+from momentc.report import finite
 from momentc.text import printable
 from momentc.version import __version__
 
@@ -355,8 +356,8 @@ def _verify(
     largest = float(np.abs(exact).max(initial=0.0))
     shift = np.abs(stored - exact) / (largest if largest > 0.0 else 1.0)
     return {
-        "error": [float(value) if np.isfinite(value) else None for value in error],
-        "relative_error": [float(value) if np.isfinite(value) else None for value in relative],
+        "error": finite(error),
+        "relative_error": finite(relative),
         "rounding": float(shift.max(initial=0.0)),
         "ok": True,
     }

@@ -319,7 +319,9 @@ def _follow(graph: fx.Graph, root: nn.Module, prefix: str, layer: str) -> str | 
             continue
         if node.op == "output":
             if found is not None:
-                raise UsageError(f"the outputs of {shown!r} are read by {found!r} and returned too")
+                raise UsageError(
+                    f"the outputs of {shown!r} are read by {prefix + found!r} and returned too"
+                )
             return None
         others = [value for value in node.all_input_nodes if value not in neurons]
         if node.op == "call_module" and not others:

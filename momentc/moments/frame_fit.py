@@ -153,11 +153,15 @@ class FrameFit:
         Returns
         -------
         float
-            The largest miss. Constant columns have the unit of the user.
+            The largest miss. Of constant columns, which have no extent, it is counted in units of
+            the user, or of the larger value where both are below 1: they may be of any size.
         """
         frame = self.frame()
         constant = list(frame.constant)
-        worst = float(np.abs(points[:, constant] - frame.center[constant]).max(initial=0.0))
+        found, wanted = points[:, constant], frame.center[constant]
+        unit = np.minimum(np.maximum(np.abs(found), np.abs(wanted)), 1.0)
+        unit[unit == 0.0] = 1.0
+        worst = float(np.abs((found - wanted) / unit).max(initial=0.0))
         if self._dropped is not None:
             residuals = _Residuals(*self._dropped)
             residuals(points)

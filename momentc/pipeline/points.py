@@ -1,5 +1,7 @@
 """Compression of points in memory, from their duplicates to the certificate."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -63,13 +65,13 @@ def compress_points(
             exponent = weight_exponent(weights)
             scaled = scaled_weights(weights, exponent)
             rows, merged = merge_duplicates(points, scaled, map_function)
+            n_distinct = len(rows)
             counts = count_for_something(merged)
             n_light = int(np.count_nonzero(~counts))
             if n_light:
                 rows, merged = rows[counts], merged[counts]
             distinct = points[rows] if len(rows) < len(points) else points
             frame = fit_frame(distinct, merged, options.k)
-        n_distinct = len(rows)
         copied = len(points) <= options.target
         if copied:
             rows, merged = np.arange(len(points)), scaled
@@ -112,29 +114,25 @@ def compress_points(
         frame=frame,
         moments=moments.in_units(exponent),
         notes=(
-            *_on_rows(len(points) - n_light, len(rows), options.target, copied),
+            *_on_rows(len(points), n_distinct, n_light, options.target, copied),
             *notes_on_columns(frame),
-            *_too_light(0 if copied else n_light),
         ),
         stages=tuple(watch.totals().items()),
     )
 
 
-def _on_rows(n_points: int, n_rows: int, target: int, copied: bool) -> tuple[str, ...]:
+def _on_rows(
+    n_points: int, n_distinct: int, n_light: int, target: int, copied: bool
+) -> Iterator[str]:
     if copied:
-        return (
-            f"the input has {n_points} rows, no more than the target: all are kept as they are",
+        yield f"the input has {n_points} rows, no more than the target: all are kept as they are"
+        return
+    if n_distinct < n_points:
+        kept = n_distinct <= target and n_light == 0
+        all_of_them = ", no more than the target: all of them are kept" if kept else ""
+        yield f"{n_points} rows hold {n_distinct} distinct points{all_of_them}"
+    if n_light:
+        yield (
+            f"{n_light} distinct rows weigh less than {LEAST_SHARE:.0e} of the heaviest one: "
+            "beside it they count for nothing, and none of them is kept"
         )
-    if n_rows == n_points:
-        return ()
-    kept = ", no more than the target: all of them are kept" if n_rows <= target else ""
-    return (f"{n_points} rows hold {n_rows} distinct points{kept}",)
-
-
-def _too_light(n_rows: int) -> tuple[str, ...]:
-    if n_rows == 0:
-        return ()
-    return (
-        f"{n_rows} distinct rows weigh less than {LEAST_SHARE:.0e} of the heaviest one: beside it "
-        "they count for nothing, and none of them is kept",
-    )

@@ -332,6 +332,9 @@ def reduce_groups(
     """
     if len(groups) == 0:
         return 0
+    if points.shape[1] == 0:
+        # All points are one; the kernels cut boxes, which have a side.
+        points, plan = np.zeros((len(points), 1)), product_plan(1, 0)
     remove_at = remove_points_address()
     n_before = len(groups.members)
     groups = _thinned(points, weights, groups, plan, map_function)

@@ -148,6 +148,8 @@ class CellStream:
         )
         self.totals: Totals | None = None
         self._is_whole = True
+        # Rows that passed before the first that counts.
+        self._n_light = 0
 
     def __len__(self) -> int:
         """Return the number of points that are left so far."""
@@ -196,13 +198,17 @@ class CellStream:
         felt = count_for_something(scaled)
         n_passed, n = len(points), int(np.count_nonzero(felt))
         if n == 0:
+            if self.totals is None:
+                self._n_light += n_passed
+            else:
+                self.totals = self.totals.with_rows(n_passed)
             return
-        if n < n_passed:
+        if n < len(points):
             points, scaled, index, raw = points[felt], scaled[felt], index[felt], raw[felt]
         columns = setting.frame.columns
         tasks = [slice(start, start + TASK_ROWS) for start in range(0, n, TASK_ROWS)]
         extents = map_function(lambda rows: extent_of(points[rows], scaled[rows]), tasks)
-        own = replace(reduce(Extent.with_part, extents), n_rows=n_passed)
+        own = replace(reduce(Extent.with_part, extents), n_rows=self._n_light + n_passed)
         self._require_reach(own)
         before = self.totals
         extent = own if before is None else before.extent.with_part(own)
@@ -220,7 +226,7 @@ class CellStream:
         totals = Totals.of_parts(extent, [*known, *map_function(take_in, tasks)], columns)
         require_finite(totals.moments)
         with self._all_or_nothing():
-            self.totals = totals
+            self.totals, self._n_light = totals, 0
             self._store.add(local, scaled, index, raw, cells, map_function)
 
     def take_over(
@@ -302,6 +308,7 @@ class CellStream:
         self._store.restore(arrays)
         self.totals = None
         self._is_whole = True
+        self._n_light = 0
         if "moments" in arrays:
             setting = self.setting
             self.totals = totals_of(arrays, setting.frame.columns, setting.compared)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from momentc.effort import removal_seconds
 from momentc.errors import RequestError, UsageError
 from momentc.moments.request import MOST_MOMENTS, largest_order
 from momentc.study.methods import ORDERED
@@ -200,7 +201,7 @@ def cost_of(cell: Cell) -> float:
     n_moments = float(math.comb(cell.m + cell.k, cell.k))
     measuring = 5e-6 * cell.d
     if cell.method == "momentc":
-        return 0.02 + measuring + 1e-7 * cell.d * math.pow(n_moments, 1.13)
+        return 0.02 + measuring + removal_seconds(cell.d, n_moments)
     if cell.method == "paper":
         greedy = min(cell.d - cell.target, 2000)
         return 0.1 + measuring + greedy * (1e-3 + 2e-9 * n_moments**3) + 4e-6 * cell.d * n_moments

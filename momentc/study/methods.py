@@ -12,6 +12,7 @@ kmeans    centroids of k-means, weighted by what their clusters weigh      no
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -48,7 +49,11 @@ class Dataset:
         self.points = points
         self.weights = weights
         self.frame: Frame = fit_frame(points, weights, DEFAULT_ORDER)
-        self.local: Array = self.frame.apply(points)
+
+    @cached_property
+    def local(self) -> Array:
+        """The points in the frame, (n, rank)."""
+        return self.frame.apply(self.points)
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -2,22 +2,21 @@
 
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.effort import removal_seconds
 from momentc.errors import RequestError
 from momentc.moments.discrepancy import worst_error
 from momentc.moments.request import MOST_MOMENTS
 from momentc.options import CompressOptions, Effort
 from momentc.pipeline.points import compress_points
+from momentc.process_memory import peak_memory, reset_peak
 from momentc.study.baselines import BASELINES, why_not
 from momentc.study.grid import part_of
 from momentc.study.synthetic import draw_trial
@@ -52,7 +51,7 @@ class BenchCell:
     def cost(self) -> float:
         """Roughly its seconds, in proportion."""
         n_moments = float(math.comb(self.m + self.k, self.k))
-        return 0.5 + 1e-7 * self.d * math.pow(n_moments, 1.13)
+        return 0.5 + removal_seconds(self.d, n_moments)
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields as plain JSON values."""
@@ -149,13 +148,13 @@ def measure_cell(job: tuple[BenchCell, BenchSetting]) -> dict[str, Any]:
     for name, run in runs.items():
         if name in {"momentc", "pyrecombine"}:  # the others have nothing to load or to compile
             run.call(points[:few], weights[:few], fewer)
-    resting = _reset_peak()
+    resting = reset_peak()
     peak = 0
     for repeat in range(setting.repeats):
         for name, run in runs.items():
             run.time(points, weights, cell, setting)
             if repeat == 0 and name == "momentc":
-                peak = _memory("VmHWM")
+                peak = peak_memory()
     report = runs.pop("momentc").report(cell, setting)
     return {
         **cell.as_json(),
@@ -232,22 +231,3 @@ class _Runs:
             "ok": self.worst <= setting.tolerance and self.n_kept <= cell.target,
             **({"stages": stages} if stages else {}),
         }
-
-
-def _reset_peak() -> int:
-    """Let the peak of this process begin anew, where the system can; return what it holds now."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _memory("VmRSS")
-
-
-def _memory(field: str) -> int:
-    """Return a field of ``/proc/self/status`` in bytes; elsewhere the largest memory so far."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1]) * 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -163,7 +163,7 @@ def test_a_result_without_its_report(
     def full(path: str, *_: Any, **__: Any) -> None:
         raise OutputError(f"{path}: cannot be written: No space left on device")
 
-    monkeypatch.setattr(delivery, "write_text_atomic", full)
+    monkeypatch.setattr(delivery, "write_bytes_atomic", full)
     outcome = invoke("compress", "data.h5", "-n", "60", "-o", "o.npz")
     assert outcome.code == 6
     assert "The result itself is written and verified: o.npz" in outcome.stderr
@@ -211,6 +211,20 @@ def test_dry_run_refuses_an_output_that_the_run_would(
         outcome = invoke("compress", "data.h5", "-n", "60", "-o", output, *dry)
         assert outcome.code == code
         assert said in outcome.stderr
+
+
+def test_dry_run_refuses_what_stands_in_the_way(invoke: Invoke, data: Path, tmp_path: Path) -> None:
+    dry = ("compress", "data.h5", "-n", "60", "--dry-run")
+    assert invoke(*dry).code == 0
+    for name in ("data.momentc.report.json", "data.momentc.h5"):
+        (tmp_path / name).write_text("precious")
+        refused = invoke(*dry)
+        assert (refused.code, invoke(*dry, "--force").code) == (6, 0)
+        assert f"{name} exists" in refused.stderr
+        assert (tmp_path / name).read_text() == "precious"
+    refused = invoke(*dry, "-o", "data.h5", "--force")
+    assert refused.code == 6
+    assert "is the input" in refused.stderr
 
 
 def test_dry_run_table(invoke: Invoke, data: Path) -> None:

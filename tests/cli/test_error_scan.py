@@ -23,6 +23,7 @@ import pytest
 from momentc.errors import VerificationError
 from momentc.files import scan as scan_on_files
 from momentc.files import study_outputs
+from momentc.io.lock import output_lock
 from momentc.pipeline.points import compress_points
 from momentc.study import methods
 from momentc.study.methods import METHODS, Dataset, Reduced, Task
@@ -390,6 +391,22 @@ def test_a_task_forgets_an_earlier_job(invoke: Invoke, data: Path) -> None:
     assert "cells         3 (1 of them from before)" in done.text
 
 
+def test_what_a_running_task_has_finished_is_not_forgotten(
+    invoke: Invoke, data: Path, tmp_path: Path
+) -> None:
+    scan = (*SCAN, "--k", "1:3", "--target", "30", "-o", "s.csv", "--method", "momentc")
+    assert invoke(*scan, "--task", "1/2").code == 0
+    (journal,) = tmp_path.glob("s.csv.task-*.jsonl")
+    before = journal.read_bytes()
+    with output_lock(journal):
+        refused = invoke(*scan, "--restart")
+    assert refused.code == 6
+    assert f"{journal.name} is being written by another run" in refused.stderr
+    assert journal.read_bytes() == before
+    assert invoke(*scan, "--restart").code == 0
+    assert not journal.exists()
+
+
 @pytest.mark.parametrize("output", [("-o", "w.csv"), ("-o", "s.csv", "--plot", "w.png")])
 def test_the_weights_are_an_input_too(
     invoke: Invoke, data: Path, tmp_path: Path, output: tuple[str, ...]
@@ -456,6 +473,7 @@ def test_finished_cells_are_used_again_unless_told(
         ((*SCAN, "--target", "30", "--task", "4/3"), 2, "expected i/n"),
         ((*SCAN, "--target", "30", "--m", "3"), 2, "a file has its own size"),
         ((*SCAN, "--target", "30", "--task", "1/3", "-o", "-"), 2, "needs a file for --output"),
+        ((*SCAN, "--target", "30", "--json", "-o", "-"), 2, "give a file for one of them"),
         ((*SCAN, "--target", "30", "--fraction", "0.2"), 2, "--fraction is for --synthetic"),
         ((*UNIFORM, "--target", "30", "--fraction", "0.2"), 2, "without --target"),
         ((*UNIFORM, "--fraction", "0"), 2, "between 0 and 1"),

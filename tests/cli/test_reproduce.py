@@ -61,6 +61,8 @@ def test_every_figure_is_written_and_judged(invoke: Invoke, tmp_path: Path, figu
     assert report["ok"] == all(row["ok"] is not False for row in report["verdicts"])
     assert report["verdicts"]
     assert len(table(written / f"{figure}-small.csv")) >= 3
+    if figure in {"fig2", "fig6", "fig8"}:
+        assert 0.0 <= report["moment_error"] < 1e-12
 
 
 def test_json_and_quiet(invoke: Invoke, tmp_path: Path) -> None:

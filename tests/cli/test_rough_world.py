@@ -59,7 +59,14 @@ def in_bash(script: str, folder: Path) -> subprocess.CompletedProcess[bytes]:
 
 @pytest.mark.parametrize(
     ("closed", "code"),
-    [("2>&-", 0), (">&-", 0), (">&- 2>&-", 0), ("<&- >&- 2>&-", 0), ("-o - -f >&-", 6)],
+    [
+        ("2>&-", 0),
+        (">&-", 0),
+        (">&- 2>&-", 0),
+        ("<&- >&- 2>&-", 0),
+        ("-o - -f >&-", 6),
+        ("--json >&-", 6),
+    ],
 )
 def test_closed_streams(data: Path, tmp_path: Path, closed: str, code: int) -> None:
     """A daemon has none of them; what it says goes nowhere, and into no file."""
@@ -73,6 +80,19 @@ def test_closed_streams(data: Path, tmp_path: Path, closed: str, code: int) -> N
             assert len(file["c"]) == 20
         assert ">&-" not in closed.replace("2>&-", "") or done.stdout == b""
     assert b"bug" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["error-scan data.h5 -d x -k 1 --target 20 --trials 1 --functions 2", "bench --m 1 --d 200"],
+)
+def test_a_table_for_nobody(data: Path, tmp_path: Path, command: str) -> None:
+    """It would be lost, with all the work."""
+    del data
+    for wanted in ("-o -", "--json"):
+        done = in_bash(f"momentc {command} {wanted} >&-", tmp_path)
+        assert done.returncode == 6, done.stderr
+        assert b"the standard output is closed" in done.stderr
 
 
 def test_only_data_on_stdout_where_stderr_is_closed(tmp_path: Path) -> None:

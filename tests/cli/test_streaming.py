@@ -220,6 +220,7 @@ def test_the_plan(invoke: Invoke, tmp_path: Path, rows: Array) -> None:
     part = invoke("compress", "x.npy", *ASKED, "--dry-run", "--shard", "2/3")
     facts = dict(line.split("  ", maxsplit=1) for line in part.text.splitlines())
     assert facts["rows"].strip() == "19,968 to 39,999 of all"
+    assert facts["objects"].strip() == "20,032 -> 300"
     assert facts["output"].strip() == "x.part-2-of-3.npz"
 
 
@@ -461,3 +462,15 @@ def test_results_are_read_back(invoke: Invoke, tmp_path: Path, rows: Array) -> N
     for one, other in zip(first[:3], second[:3], strict=True):
         assert one.tobytes() == other.tobytes()
     assert first[3] == second[3]
+
+
+def test_rows_that_are_all_equal(invoke: Invoke, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.full((40_000, 2), 7.25))
+    np.save(tmp_path / "w.npy", np.random.default_rng(7).uniform(0.1, 1.0, 40_000))
+    command = ("compress", "x.npy", "-w", "w.npy", "-k", "3", "-n", "4", "-M", "270M", "-q", "-f")
+    found = set()
+    for threads in ("1", "2", "1"):
+        assert invoke(*command, "-T", threads, "-o", "out.npz").code == 0
+        found.add((tmp_path / "out.npz").read_bytes())
+    assert len(found) == 1
+    assert invoke("verify-moments", "x.npy", "out.npz", "-w", "w.npy").code == 0

@@ -27,6 +27,14 @@ def small(invoke: Invoke, data: Path, tmp_path: Path) -> Path:
     return tmp_path / "data.momentc.h5"
 
 
+def test_verbose_tells_the_stages(invoke: Invoke, small: Path) -> None:
+    outcome = invoke("verify-moments", "data.h5", str(small), "-v")
+    stages = [line.split()[-1] for line in outcome.stderr.splitlines() if " s  " in line]
+    assert stages == ["start", "moments", "rows"]
+    content = json.loads(invoke("verify-moments", "data.h5", str(small), "--json").stdout)
+    assert 0.0 < sum(content["stages"].values()) <= content["seconds"]
+
+
 def test_what_is_said_of_nan_holds_and_what_is_left_out_is_filled_in(
     invoke: Invoke, tmp_path: Path, points: Any
 ) -> None:

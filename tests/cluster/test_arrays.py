@@ -76,6 +76,12 @@ def test_what_is_no_such_array(client: Client) -> None:
         momentc.dask.compress(values, weights=np.ones(3))
     with pytest.raises(InputError, match="complex128"):
         momentc.dask.compress(values * 1j)
+    masked = array.ma.masked_array(values, values > 50.0)
+    for points, weights in ((masked, None), (values, masked), (values, masked.compute())):
+        with pytest.raises(InputError, match="is a masked one: what is masked would count"):
+            momentc.dask.compress(points, weights=weights)
+    with pytest.raises(UsageError, match="random_state must be at least 0"):
+        momentc.dask.compress(values, random_state=-1)
 
 
 def test_without_a_client() -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from momentc.errors import OutputError
-from momentc.io.atomic import probe_output, write_bytes_atomic, write_text_atomic
+from momentc.io import atomic
+from momentc.io.atomic import probe_output, write_bytes_atomic
 
 from .outputs import NEW, OLD, REFUSING, here, run
 
@@ -26,15 +27,30 @@ def test_a_new_file() -> None:
     assert here() == ["out.npz"]
 
 
-def test_text() -> None:
-    write_text_atomic("report.json", "größe\n", False)
-    assert Path("report.json").read_bytes() == "größe\n".encode()
+def test_a_folder_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new name stands, whether or not the folder can be flushed."""
+    really = os.open
+
+    def refuse_folders(path: Any, flags: int, *mode: int) -> int:
+        if flags & os.O_DIRECTORY:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return really(path, flags, *mode)
+
+    monkeypatch.setattr(os, "open", refuse_folders)
+    write_bytes_atomic("out.npz", NEW, force=False)
+    assert Path("out.npz").read_bytes() == NEW
+
+
+def test_a_probe_that_leaves_no_trace() -> None:
+    def forbidden(*_: Any) -> None:
+        raise AssertionError("a file was written")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(atomic, "_write_new", forbidden)
+        probe_output("out.npz", force=False, by_writing=False)
+    Path("out.npz").write_bytes(OLD)
     with pytest.raises(OutputError, match="exists"):
-        write_text_atomic("report.json", "x", False)
-    write_text_atomic("report.json", "x", True)
-    assert Path("report.json").read_text() == "x"
-    write_text_atomic("report.json", f'"{os.fsdecode(bytes([233]))}"', True)
-    assert Path("report.json").read_text() == '"\\udce9"'
+        probe_output("out.npz", force=False, by_writing=False)
 
 
 def test_an_existing_file_needs_force() -> None:

@@ -149,7 +149,7 @@ def test_a_file_name_that_is_no_unicode(name: str, result: WeightedSet) -> None:
 
 SCRIPT = """
 import numpy, sys, pathlib
-from momentc.io import write_result
+from momentc.io.result_file import write_result
 from momentc.weighted import WeightedSet
 points = numpy.arange(3000, dtype=">f4").reshape(1000, 3)
 padding = numpy.zeros(1000, "longdouble").reshape(500, 2)

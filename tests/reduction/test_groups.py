@@ -297,3 +297,19 @@ def test_the_size_of_the_weights_does_not_matter(m: int) -> None:
     reduce_groups(points, plain, groups, plan)
     reduce_groups(points, scaled, groups, plan)
     assert np.array_equal(scaled, plain * 2.0**-600)
+
+
+@pytest.mark.parametrize("size", [3, 5, 5000])
+def test_points_without_a_column_are_one(size: int) -> None:
+    """All columns are constant: no box has a side that could be cut."""
+    plan = product_plan(0, 2)
+    weights = np.random.default_rng(size).uniform(0.1, 1.0, size)
+    kept = []
+    for _ in range(3):
+        after = weights.copy()
+        assert (
+            reduce_groups(np.zeros((size, 0)), after, grouped(in_runs([size]), 1), plan) == size - 1
+        )
+        assert after.sum() == pytest.approx(weights.sum(), rel=1e-14)
+        kept.append(int(np.flatnonzero(after)[0]))
+    assert len(set(kept)) == 1

@@ -5,16 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from momentc.learn.experiments.runs import Run
 from momentc.learn.objects import reduce_objects
 
-__all__ = ["FIGURES", "Experiment", "find_experiment", "perform_run", "settings_of"]
-
-FIGURES: Final = ("fig3", "fig4", "fig5", "fig7")
+__all__ = ["Experiment", "find_experiment", "perform_run", "settings_of"]
 
 
 @dataclass(frozen=True, slots=True)
