@@ -136,7 +136,7 @@ class Batches:
         if self._accumulation is not None:
             self._accumulation.add(batch)
             return
-        before = len(self._waiting), self._n_waiting, self._bytes_waiting
+        before = len(self._waiting), self._n_waiting, self._bytes_waiting, self._look_again_at
         try:
             self._waiting.append(batch)
             self._n_waiting += len(batch)
@@ -145,7 +145,7 @@ class Batches:
                 self._opened()
         except BaseException:
             if self._accumulation is None:  # refused whole
-                n_batches, self._n_waiting, self._bytes_waiting = before
+                n_batches, self._n_waiting, self._bytes_waiting, self._look_again_at = before
                 del self._waiting[n_batches:]
             raise
 

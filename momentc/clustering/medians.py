@@ -1,8 +1,7 @@
 """Groups of about equal count, however the points lie: cut at medians, again and again.
 
-For points that reach over so many decades that k-means, which goes by distance, puts nearly all of
-them into one cluster, and that one box cannot tell apart. Where it can, k-means makes the better
-groups: those of medians straddle gaps.
+For points that reach over so many decades that k-means, which goes by distance, puts nearly all
+into one cluster. Where it does not, it makes the better groups: those of medians straddle gaps.
 """
 
 import numpy as np

@@ -100,14 +100,13 @@ def open_stream(
     say("looking at a sample", 0, 0)
     index, raw = source.sample(plan.stream.sample_rows)
     weights = _weights_at(source, index)
+    digest = sample_digest(index, raw, weights)
     points = np.ascontiguousarray(to_float64(raw[:, columns]))
     counts = np.isfinite(points).all(axis=1) & (weights > 0.0)
-    points, weights = points[counts], weights[counts]
+    points, weights, passes = points[counts], weights[counts], 1
     if len(points) == 0:
-        raise InputError(
-            f"{source.name}: none of {len(raw)} rows from all over the input counts: all hold a "
-            "value that is not finite, or have the weight 0; leave such rows out of the file"
-        )
+        points, weights = _first_that_count(job, source, columns, plan.stream.sample_rows, say)
+        passes = 2
     options, choice = job.options, None
     if job.auto_order:
         from momentc.study.order import choose_order
@@ -117,18 +116,57 @@ def open_stream(
             on_trial=lambda done, total: say("choosing the order", done, total),
         )  # fmt: skip
         options = replace(options, k=choice.k)
-    frame, passes = fit_frame(points, weights, options.k), 1
+    frame = fit_frame(points, weights, options.k)
     if frame.rank < len(columns):
         if source.sequential_only or plan.ranges:
             frame = with_every_column(frame)
         else:
-            frame, passes = _fit_to_all(job, source, columns, options.k, say)
+            frame, more = _fit_to_all(job, source, columns, options.k, say)
+            passes += more
     check_request(options.k, options.target, source.n_rows, frame.rank)
     order = working_order(options.k, frame.rank, options.target, options.effort)
     sizes = plan.stream_for(options.target, frame.rank, n_moments(frame.rank, order))
     setting = fit_setting(points, weights, frame, options, sizes.n_cells)
-    digest = sample_digest(index, raw, weights)
     return StreamInput(columns, options, setting, sizes, digest, passes, choice)
+
+
+def _first_that_count(
+    job: CompressJob,
+    source: Source,
+    columns: NDArray[np.int64],
+    n_rows: int,
+    say: ProgressCallback,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the first so many rows that count, where a sample from all over has none.
+
+    Raises
+    ------
+    InputError
+        None does; or none of the first rows of what can be read only once.
+    """
+    reason = (
+        "all hold a value that is not finite, or have the weight 0; leave such rows out of the file"
+    )
+    if source.sequential_only:
+        raise InputError(
+            f"{source.name}: none of the first rows counts, and frame and cells are found on them: "
+            f"{reason}, or read it from a file"
+        )
+    points: list[NDArray[np.float64]] = []
+    weights: list[NDArray[np.float64]] = []
+    n_found = 0
+    for block in float64_blocks(
+        source, columns, nan=job.source.nan, allow_lossy=job.source.allow_lossy
+    ):
+        say("looking for rows that count", block.stop, source.n_rows)
+        points.append(block.points[: n_rows - n_found])
+        weights.append(block.weights[: n_rows - n_found])
+        n_found += len(points[-1])
+        if n_found >= n_rows:
+            break
+    if n_found == 0:
+        raise InputError(f"{source.name}: none of its {source.n_rows} rows counts: {reason}")
+    return np.concatenate(points), np.concatenate(weights)
 
 
 def _weights_at(source: Source, index: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -160,7 +198,7 @@ def _fit_to_all(
     for block in blocks("extent"):
         fit.add_extent(block.points, block.weights)
     fit.close_extent()
-    passes = 2
+    passes = 1
     for stage in fit.passes():
         passes += 1
         for block in blocks("affine rank"):

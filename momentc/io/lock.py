@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import socket
 import threading
 import time
@@ -67,18 +68,31 @@ def output_lock(path: str | Path) -> Iterator[None]:
     if depth == 0 and given.exists() and not given.is_file():
         yield
         return
-    if depth == 0:
-        with output_errors(path):
-            _acquire(target, printable(str(path)))
-    _held[target] = (thread, depth + 1)
+    is_held = False
     try:
+        with output_errors(path), _signals_held_back():
+            if depth == 0:
+                _acquire(target, printable(str(path)))
+            _held[target] = (thread, depth + 1)
+            is_held = True
         yield
     finally:
-        _held[target] = (thread, depth)
-        if depth == 0:
+        if is_held and depth > 0:
+            _held[target] = (thread, depth)
+        elif is_held:
             del _held[target]
             with suppress(OSError):
                 sibling(target, ".lock").unlink()
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let what a signal raises come at the end: between, a file would be left that nobody has."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _acquire(target: Path, shown: str) -> None:

@@ -19,6 +19,7 @@ from momentc.moments.accumulate import accumulate_moments
 from momentc.moments.features import TILE, evaluate_features
 from momentc.moments.multi_index import ProductPlan, product_plan
 from momentc.reduction.barycentre_tree import remove_groups
+from momentc.reduction.box import centre_and_half
 from momentc.reduction.compiled_apart import remove_points_address
 from momentc.tolerances import pivot_tolerance
 
@@ -77,9 +78,7 @@ def _fill_box(points, own, box):  # type: ignore[no-untyped-def]
             box[0, j] = low
             box[1, j] = high
     for j in range(U(points.shape[1])):
-        low = box[0, j]
-        half = 0.5 * (box[1, j] - low)
-        box[0, j] = 0.5 * (low + box[1, j]) if half > 0.0 else low
+        box[0, j], half = centre_and_half(box[0, j], box[1, j])
         box[1, j] = half if half > 0.0 else 1.0
 
 

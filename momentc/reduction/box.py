@@ -5,7 +5,20 @@ import numpy as np
 from momentc.indexing import U
 from momentc.jit import kernel
 
-__all__ = ["scale_to_box"]
+__all__ = ["centre_and_half", "scale_to_box"]
+
+# By more than rounding.
+CLEARLY_MORE = 1.0 + 2.0**-20
+
+
+@kernel
+def centre_and_half(low, high):  # type: ignore[no-untyped-def]
+    """Return the middle of an interval, and half of its width: it holds both ends."""
+    centre = 0.5 * (low + high)
+    half = 0.5 * (high - low)
+    # Between numbers next to each other there is no middle: the centre is then one of them.
+    reach = max(high - centre, centre - low)
+    return centre, (reach if reach > CLEARLY_MORE * half else half)
 
 
 @kernel
@@ -27,8 +40,7 @@ def scale_to_box(points, own, columns):  # type: ignore[no-untyped-def]
             columns[j, i] = value
             low = min(low, value)
             high = max(high, value)
-        centre = 0.5 * (low + high)
-        half = 0.5 * (high - low)
+        centre, half = centre_and_half(low, high)
         if half > 0.0:
             for i in range(count):
                 columns[j, i] = (columns[j, i] - centre) / half

@@ -1,8 +1,13 @@
 """Groups whose moments moved too far are reduced again, with care."""
 
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc.cells import cell_cuts
 from momentc.moments.features import legendre_features
 from momentc.moments.multi_index import ProductPlan
 from momentc.reduction.box import scale_to_box
@@ -11,6 +16,11 @@ from momentc.reduction.tableau import resolve_weights
 from momentc.tolerances import group_tolerance, pivot_tolerance
 
 __all__ = ["repair_group"]
+
+# Points of a group at most, and of each piece of a larger one, in multiples of N: factorised again
+# and again, a group takes the square of its points.
+WHOLE: Final = 3
+PIECE: Final = 2
 
 
 def repair_group(
@@ -22,19 +32,69 @@ def repair_group(
 ) -> int:
     """Reduce a group that missed the tolerance again, with care.
 
-    The tableau is factorised anew after every few removals, in the end after each one, so that no
-    small pivot lives on in it, and the weights that are left are re-solved. Rare (nearly dependent
-    features, weights over many decades), so it is not worth a kernel.
+    A large one in pieces, cut at medians again and again: each in a box of its own, which also
+    tells points apart that reach over too many decades for one box.
 
     Returns
     -------
     int
         The number of weights that became 0; 0 if nothing helps: the group is then left as it was.
     """
-    pivot_tol = pivot_tolerance(plan.n_moments)
+    before = weights[own]
+    left = own[before > 0.0]
+    n_living = n_left = len(left)
+    while n_left > max(WHOLE * plan.n_moments, n_keep):
+        for piece in _pieces(points, left, PIECE * plan.n_moments):
+            keep = max(plan.n_moments, len(piece) - (n_left - n_keep))
+            n_left -= _reduce_with_care(points, weights, piece, keep, plan)
+        if n_left == len(left):
+            break
+        left = left[weights[left] > 0.0]
+    else:
+        n_left -= _reduce_with_care(points, weights, left, n_keep, plan)
+    features = _features_in_box(points, own, plan)
+    error = np.abs(features @ (before - weights[own])).max()
+    if not error <= group_tolerance(plan.n_moments) * before.sum():
+        weights[own] = before
+        return 0
+    return n_living - n_left
+
+
+def _pieces(
+    points: NDArray[np.float64], own: NDArray[np.int64], size: int
+) -> Iterator[NDArray[np.int64]]:
+    """Yield pieces of ``size`` points or up to twice as many, cut at medians."""
+    depth = int(np.log2(len(own) / size))
+    order, edges, _, _ = cell_cuts(np.ascontiguousarray(points[own].T), depth)
+    for first, last in pairwise(edges.tolist()):
+        yield own[order[first:last]]
+
+
+def _features_in_box(
+    points: NDArray[np.float64], own: NDArray[np.int64], plan: ProductPlan
+) -> NDArray[np.float64]:
     columns = np.empty((points.shape[1], len(own)))
     scale_to_box(points, own, columns)
-    features = legendre_features(np.ascontiguousarray(columns.T), plan)
+    return legendre_features(np.ascontiguousarray(columns.T), plan)
+
+
+def _reduce_with_care(
+    points: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    own: NDArray[np.int64],
+    n_keep: int,
+    plan: ProductPlan,
+) -> int:
+    """Reduce a few points, if that is possible within the tolerance; return how many went.
+
+    The tableau is factorised anew after every few removals, in the end after each one, so that no
+    small pivot lives on in it, and the weights that are left are re-solved. Rare (nearly dependent
+    features, weights over many decades), so it is not worth a kernel.
+    """
+    if len(own) <= n_keep:
+        return 0
+    pivot_tol = pivot_tolerance(plan.n_moments)
+    features = _features_in_box(points, own, plan)
     before = weights[own]
     allowed = group_tolerance(plan.n_moments) * before.sum()
     for at_once in (len(own), max(1, plan.n_moments // 4), 1):

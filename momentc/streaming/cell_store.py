@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.cells import deal
-from momentc.clustering.medians import median_groups
 from momentc.errors import VerificationError
 from momentc.groups import Groups
 from momentc.indexing import U
@@ -31,9 +30,6 @@ __all__ = ["LEAST_CELL", "CellStore", "Runs"]
 
 # Least size of a buffer, in multiples of N: half of it is left for fresh rows.
 LEAST_CELL: Final = 4
-
-# Points of a piece, in multiples of N, of a cell that cannot be reduced as a whole.
-PIECE: Final = 2
 
 # Rows of full cells that are reduced in one go: bounds the list of their places.
 BATCH_ROWS: Final = 1 << 20
@@ -278,24 +274,11 @@ class CellStore:
         if len(stuck):
             # The fresh rows alone did not go; perhaps they do together with the settled ones.
             self._reduce_from(stuck, np.zeros(len(stuck), dtype=np.int64), map_function)
-            self._reduce_in_pieces(stuck[self.count[stuck] >= self.cell_rows], map_function)
             if np.any(self.count[stuck] >= self.cell_rows):
                 raise VerificationError(
                     f"a cell of {self.cell_rows} points cannot be reduced within the tolerance; a "
                     "lower k will do, or a larger --memory where there is one"
                 )
-
-    def _reduce_in_pieces(self, cells: NDArray[np.int64], map_function: MapFunction) -> None:
-        """Reduce cells whose points reach over so many decades that one box cannot tell them apart.
-
-        Cut at medians again and again, so that each piece has a box of its own size.
-        """
-        for cell in cells.tolist():
-            begin, n_moments = cell * self.cell_rows, self.plan.n_moments
-            own = self.local[begin : begin + int(self.count[cell])]
-            groups = median_groups(own, PIECE * n_moments, n_moments)
-            groups = Groups(begin + groups.members, groups.offsets, groups.keep)
-            self._reduce_groups(np.array([cell]), np.zeros(1, dtype=np.int64), groups, map_function)
 
     def _reduce_from(
         self, cells: NDArray[np.int64], starts: NDArray[np.int64], map_function: MapFunction
@@ -310,22 +293,13 @@ class CellStore:
             firsts = own * self.cell_rows + own_starts
             members = np.arange(offsets[-1]) + np.repeat(firsts - offsets[:-1], own_sizes)
             keep = np.full(len(own), self.plan.n_moments, dtype=np.int64)
-            self._reduce_groups(own, own_starts, Groups(members, offsets, keep), map_function)
-
-    def _reduce_groups(
-        self,
-        cells: NDArray[np.int64],
-        starts: NDArray[np.int64],
-        groups: Groups,
-        map_function: MapFunction,
-    ) -> None:
-        """Reduce groups of the points of some cells, which lie from ``starts`` of each on."""
-        try:
-            reduce_groups(self.local, self.weights, groups, self.plan, map_function)
-        finally:
-            # Also after an interruption: each group is reduced, or as it was.
-            _close_up(
-                cells, starts, self.cell_rows, self.local, self.weights, self.index, self._raw,
-                self.count,
-            )  # fmt: skip
-            self.settled[cells] = self.count[cells]
+            groups = Groups(members, offsets, keep)
+            try:
+                reduce_groups(self.local, self.weights, groups, self.plan, map_function)
+            finally:
+                # Also after an interruption: each group is reduced, or as it was.
+                _close_up(
+                    own, own_starts, self.cell_rows, self.local, self.weights, self.index,
+                    self._raw, self.count,
+                )  # fmt: skip
+                self.settled[own] = self.count[own]

@@ -336,7 +336,7 @@ def test_a_column_that_is_constant_in_the_first_rows_of_a_pipe(
 def test_no_sampled_row_counts(
     invoke: Invoke, tmp_path: Path, rows: Array, mass: Array, reason: str
 ) -> None:
-    """Refused with the reason, although other rows would count."""
+    """The first rows that do take its place."""
     path = tmp_path / "x.npy"
     np.save(path, rows)
     index = sampled(path)
@@ -347,10 +347,32 @@ def test_no_sampled_row_counts(
         weights[index] = 0.0
     np.save(path, holes)
     np.save(tmp_path / "mass.npy", weights)
-    outcome = invoke("compress", "x.npy", *ASKED, "--nan", "drop", "-w", "mass.npy")
+    command = ("compress", "x.npy", *ASKED, "--nan", "drop", "-w", "mass.npy", "--json")
+    report = report_of(invoke(*command))
+    assert report["streamed"]["passes"] == 2
+    counted = ~np.isin(np.arange(N_ROWS), index)
+    require(tmp_path / "x.momentc.npz", holes, 3, 300, weights=weights, counted=counted)
+    # A few rows that count, and then none.
+    for n_left in (20, 0):
+        if reason == "nan":
+            holes[np.flatnonzero(counted)[n_left:], 1] = np.nan
+            np.save(path, holes)
+        else:
+            weights[np.flatnonzero(counted)[n_left:]] = 0.0
+            np.save(tmp_path / "mass.npy", weights)
+        outcome = invoke(*command, "-n", "30", "-f")
+        assert outcome.code == (0 if n_left else 3), outcome.stderr
+    said = "all 60000 are 0" if reason == "weight" else f"none of its {N_ROWS} rows counts"
+    assert said in outcome.stderr
+
+
+def test_no_first_row_of_a_pipe_counts(invoke: Invoke, rows: Array) -> None:
+    holes = rows.copy()
+    holes[: N_ROWS - 1] = np.nan
+    command = ("compress", "-", *ASKED, "-o", "out.npz", "--nan", "drop")
+    outcome = invoke(*command, stdin=npy_bytes(holes))
     assert outcome.code == 3
-    assert f"x.npy: none of {len(index)} rows from all over the input counts" in outcome.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mass.npy", "x.npy"]
+    assert "none of the first rows counts, and frame and cells are found on them" in outcome.stderr
 
 
 def test_auto_order(invoke: Invoke, tmp_path: Path, rows: Array) -> None:

@@ -69,6 +69,24 @@ def test_a_lock_is_released_by_an_error() -> None:
     assert here() == []
 
 
+def test_a_signal_while_the_lock_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be empty, and for a minute nobody could tell whose it is."""
+    really = os.open
+
+    def interrupted(path: Any, flags: int, *mode: int) -> int:
+        descriptor = really(path, flags, *mode)
+        os.kill(os.getpid(), signal.SIGINT)
+        return descriptor
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", interrupted)
+        with pytest.raises(KeyboardInterrupt), output_lock("out.npz"):
+            raise AssertionError("the interruption is lost")
+    assert here() == []
+    with output_lock("out.npz"):
+        assert here() == [".out.npz.lock"]
+
+
 def test_another_thread_is_another_run() -> None:
     caught: list[str] = []
 

@@ -313,3 +313,42 @@ def test_points_without_a_column_are_one(size: int) -> None:
         assert after.sum() == pytest.approx(weights.sum(), rel=1e-14)
         kept.append(int(np.flatnonzero(after)[0]))
     assert len(set(kept)) == 1
+
+
+@pytest.mark.parametrize("distance", [1, 2, 3])
+@pytest.mark.parametrize("size", [60, 2000])
+def test_points_as_near_as_numbers_can_be(distance: int, size: int) -> None:
+    """Between neighbours there is no middle: a box around one of them must hold the other."""
+    plan = product_plan(1, 8)
+    low = -0.00042282
+    points = np.full((size, 1), low)
+    high = low
+    for _ in range(distance):
+        high = np.nextafter(high, 0.0)
+    points[size // 3 :: 7] = high
+    weights = np.full(size, 0.5)
+    after = weights.copy()
+    assert reduce_groups(points, after, grouped(in_runs([size]), 9), plan) >= size - 9
+    for place in (low, high):
+        here = points[:, 0] == place
+        assert after[here].sum() == pytest.approx(weights[here].sum(), rel=1e-12)
+
+
+def test_a_large_group_is_repaired_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Factorised as a whole after every few removals, it would take the square of its points."""
+    plan = product_plan(2, 3)
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(4000, 2))
+    weights = 10.0 ** rng.uniform(-15.0, 3.0, 4000)
+    sizes = []
+
+    def counted(features: Array, *rest: Any) -> int:
+        sizes.append(features.shape[1])
+        return remove_points(features, *rest)
+
+    monkeypatch.setattr(repair_module, "remove_points", counted)
+    after = weights.copy()
+    assert repair_module.repair_group(points, after, np.arange(4000), plan.n_moments, plan) == 3990
+    assert max(sizes) <= 4 * plan.n_moments
+    assert sum(sizes) < 20 * len(points)
+    assert gap(points, weights, after, 3) <= 1e-13
