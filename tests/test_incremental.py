@@ -3,6 +3,7 @@
 import copy
 import itertools
 import pickle
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,10 +22,12 @@ from momentc.errors import (
     UsageError,
     VerificationError,
 )
-from momentc.incremental import FIRST_ROWS
+from momentc.incremental import FIRST_ROWS, Batch
+from momentc.map_function import MapFunction
 from momentc.streaming import cell_store as cell_store_module
 from momentc.streaming import stream as stream_module
 from momentc.streaming.cell_store import CellStore
+from momentc.streaming.stream import CellStream
 from momentc.weighted import WeightedSet, bytes_as_rows
 from tests import oracle
 
@@ -363,6 +366,14 @@ def test_merge_with_what_is_none() -> None:
         compressor.merge(None)  # type: ignore[arg-type]
 
 
+def test_merge_with_one_whose_only_batch_was_refused() -> None:
+    rows = rng(50).normal(size=(FIRST_ROWS, 2))
+    one, other = taken_in([rows]), MomentCompressor(3, 60, effort="low")
+    with pytest.raises(InputError, match="multiply all weights"):
+        other.partial_fit(rows, sample_weight=np.full(FIRST_ROWS, 1e-310))
+    require(one.merge(other).finalize().compressed_, rows)
+
+
 class Interrupted(BaseException):
     """As KeyboardInterrupt, which would end the tests."""
 
@@ -498,6 +509,63 @@ def test_so_many_equal_rows_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None
     require(compressor.compressed_, rows, target=200)
     assert len(compressor.compressed_) < 200
     assert any("fewer than the target" in note for note in compressor.result_.notes)
+
+
+def test_the_bytes_of_a_refused_batch_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would let the cells be found on the first rows, which are all equal."""
+    monkeypatch.setattr(incremental_module, "MOST_WAITING", 600_000)
+    rows = np.concatenate([np.zeros((5000, 3)), rng(45).normal(size=(20_000, 3))])
+    compressor = MomentCompressor(3, 200, effort="low", threads=1)
+    with pytest.raises(InputError, match="multiply all weights"):
+        compressor.partial_fit(rows[5000:10_000], sample_weight=np.full(5000, 1e-310))
+    for batch in np.array_split(rows, 20):
+        compressor.partial_fit(batch)
+    kept = compressor.finalize().compressed_
+    require(kept, rows, target=200)
+    assert len(kept) == 200
+
+
+def test_what_waited_is_let_go() -> None:
+    compressor = taken_in(np.array_split(rng(46).normal(size=(2 * FIRST_ROWS, 2)), 8))
+    assert compressor._batches is not None
+    assert compressor._batches._accumulation is not None
+    assert compressor._batches._waiting == []
+
+
+@pytest.mark.parametrize("n", [0, 1, 1000])
+def test_the_bytes_of_a_batch_are_no_fewer_than_it_takes(n: int) -> None:
+    """Millions of batches of a row each take far more than their numbers."""
+    batch = Batch(np.ones((n, 2), "f4"), np.ones((n, 2)), np.ones(n), np.arange(n), n)
+    arrays = (batch.rows, batch.points, batch.weights, batch.index)
+    assert batch.n_bytes >= sys.getsizeof(batch) + sum(map(sys.getsizeof, arrays))
+
+
+def test_the_cells_keep_to_their_memory() -> None:
+    compressor = taken_in([rng(47).normal(size=(FIRST_ROWS, 3))], k=6, target=8000)
+    assert compressor._batches is not None
+    assert compressor._batches._accumulation is not None
+    assert 2**27 < compressor._batches._accumulation.stream.plan.memory <= 2**28
+
+
+@pytest.mark.parametrize(("n", "reductions"), [(500, 0), (3 * FIRST_ROWS, 1)])
+def test_cells_are_reduced_for_a_result_where_they_hold_many_points(
+    n: int, reductions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reduce, calls = CellStream.reduce, []
+
+    def noting(stream: CellStream, map_function: MapFunction) -> None:
+        calls.append(len(stream))
+        reduce(stream, map_function)
+
+    monkeypatch.setattr(CellStream, "reduce", noting)
+    rows = rng(48).normal(size=(n, 2))
+    require(taken_in([rows]).finalize().compressed_, rows)
+    assert len(calls) == reductions
+
+
+def test_a_result_says_the_order_that_is_verified() -> None:
+    rows = rng(49).normal(size=(3000, 2))
+    assert verify_moments(rows, taken_in([rows]).finalize().compressed_).k == 3
 
 
 def test_too_many_moments_for_batches() -> None:

@@ -11,6 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from momentc.clustering.router import CellRouter, fit_router
+from momentc.errors import PartsError
+from momentc.files.jobs import MergeJob
+from momentc.files.merge import merge_files
+from momentc.files.part_files import SAME, Part, check_rows
 from momentc.io.result_file import read_result, read_with_extra, write_result
 from momentc.weighted import WeightedSet
 
@@ -203,6 +208,44 @@ def test_a_lower_order_at_the_end(invoke: Invoke, rows: Array, sharded: Sharded)
     assert "the parts keep the moments up to k = 2, k = 3 is asked for" in said
 
 
+def test_the_seed_is_that_of_the_merge(
+    invoke: Invoke, sharded: Sharded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the cells too, whatever the seed of the parts was."""
+    parts = sharded(2, "--seed", "3")
+    seeds = []
+
+    def noting(sample: Array, n_cells: int, seed: int) -> CellRouter:
+        seeds.append(seed)
+        return fit_router(sample, n_cells, seed)
+
+    monkeypatch.setattr("momentc.streaming.stream.fit_router", noting)
+    outcome = invoke("merge", *parts, "-n", "80", "--seed", "5", "-o", "all.npz", "--json")
+    assert outcome.code == 0, outcome.stderr
+    assert json.loads(outcome.stdout)["seed"] == 5
+    assert seeds == [5]
+
+
+def test_every_part_is_progress(tmp_path: Path, sharded: Sharded) -> None:
+    heard: list[tuple[str, int, int]] = []
+    job = MergeJob(tuple(sharded(3)), TARGET, output="all.npz")
+    merge_files(job, progress=lambda *news: heard.append(news))
+    assert [news for news in heard if news[0] == "merging"] == [
+        ("merging", done, 3) for done in range(4)
+    ]
+
+
+def test_columns_that_drop_out_are_named(
+    invoke: Invoke, tmp_path: Path, rows: Array, sharded: Sharded
+) -> None:
+    wide = np.column_stack([rows[:, 0], np.full(N_ROWS, 3.5), rows[:, 1], 2 * rows[:, 0] - 1])
+    np.save(tmp_path / "wide.npy", wide)
+    said = merged(invoke, *sharded(2, name="wide.npy"), "-o", "all.npz")
+    assert "constant columns drop out of the moments: 1" in said
+    assert "affine combinations of others drop out of the moments: 3" in said
+    require(tmp_path / "all.npz", wide, K, TARGET)
+
+
 def test_the_name_of_the_result(invoke: Invoke, tmp_path: Path, sharded: Sharded) -> None:
     """x.part-1-of-2.npz gives x.momentc.npz, beside the parts; a pattern names the parts."""
     sharded(2)
@@ -313,19 +356,42 @@ def test_other_versions_do_not_mix(
     assert "different versions of momentc" in merged(invoke, first, second, code=8)
 
 
+# What the parts of a job may say differently of themselves.
+MAY_DIFFER = {"rows", "target", "seed", "effort", "stream"}
+
+
+def change_head(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Let a part say something else of itself, with a checksum that fits."""
+    result, metadata, extra = read_with_extra(str(path))
+    change(metadata["part"])
+    for name in ("format_version", "checksum", "extra"):
+        del metadata[name]
+    write_result(
+        path, result, metadata, force=True, inputs=[], verify=lambda *_: None, extra=extra
+    )
+
+
+def test_every_field_of_the_heads_is_compared(
+    invoke: Invoke, tmp_path: Path, sharded: Sharded
+) -> None:
+    first, second = sharded(2)
+    content = (tmp_path / second).read_bytes()
+    fields = read_result_file(tmp_path / second)[3]["part"].keys() - MAY_DIFFER
+    assert len(fields) == 16
+    for field in sorted(fields):
+        (tmp_path / second).write_bytes(content)
+        change_head(tmp_path / second, lambda head, field=field: head.update({field: None}))
+        message = merged(invoke, first, second, "-o", "all.npz", code=8)
+        assert f"{first} and {second} do not belong together" in message
+        assert SAME[field] in message
+
+
 @pytest.mark.parametrize("field", ["kept_order", "momentc", "stream", "rows"])
 def test_parts_of_a_version_that_said_less(
     invoke: Invoke, tmp_path: Path, sharded: Sharded, field: str
 ) -> None:
     first, second = sharded(2)
-    result, metadata, extra = read_with_extra(str(tmp_path / second))
-    del metadata["part"][field]
-    for name in ("format_version", "checksum", "extra"):
-        del metadata[name]
-    write_result(
-        tmp_path / second, result, metadata,
-        force=True, inputs=[], verify=lambda *_: None, extra=extra,
-    )  # fmt: skip
+    change_head(tmp_path / second, lambda head: head.pop(field))
     for parts in ((first, second), (second, first), (second,)):
         message = merged(invoke, *parts, "-o", "all.npz", code=8)
         assert f"{second} does not say its {field}: it was made by another version" in message
@@ -349,6 +415,13 @@ def test_a_part_that_is_missing(invoke: Invoke, sharded: Sharded) -> None:
     for some, gap in (((second, third), "0 .. 9983"), ((first, third), "9984 .. 19967")):
         said = merged(invoke, *some, "-o", "all.h5", code=8)
         assert f"are in no part: rows {gap}" in said
+
+
+def test_of_many_gaps_the_first_are_named_and_all_are_counted() -> None:
+    rows = [[start, start + 10] for start in range(10, 200, 20)]
+    part = Part("some.npz", {"part": {"rows": rows, "shape": [200, 2]}}, {})
+    with pytest.raises(PartsError, match=r"100 of 200 rows .* 80 \.\. 89 and 5 more stretches; "):
+        check_rows([part], allow_missing=False)
 
 
 def test_what_is_there_of_parts_is_verified_against_its_rows(
@@ -453,6 +526,19 @@ def test_a_narrow_part_of_wide_rows(invoke: Invoke, tmp_path: Path) -> None:
         assert invoke("verify-moments", "x.npy", f"p{number}.npz", "-q").code == 0
     merged(invoke, "p1.npz", "p3.npz", "--allow-missing", "-o", "most.npz")
     assert invoke("verify-moments", "x.npy", "most.npz", "-q").code == 0
+
+
+def test_a_part_with_a_row_far_outside_of_the_sample(invoke: Invoke, tmp_path: Path) -> None:
+    """In the frame of the sample, its rows would seem to miss the moments that it carries."""
+    rows = np.random.default_rng(1).normal(size=(100_000, 1))
+    rows[70_003] = 1e7
+    np.save(tmp_path / "x.npy", rows)
+    for number in (1, 2):
+        shard = ("--shard", f"{number}/2", "-o", f"p{number}.npz")
+        assert invoke("compress", "x.npy", "-k", "4", "-n", "100", *shard, "-q").code == 0
+    assert read_result_file(tmp_path / "p2.npz")[3]["part"]["frame"]["scale"][0] < 10.0
+    merged(invoke, "p1.npz", "p2.npz", "-o", "all.npz")
+    assert invoke("verify-moments", "x.npy", "all.npz", "-q").code == 0
 
 
 def test_narrow_parts_without_the_wide_one(invoke: Invoke, tmp_path: Path) -> None:

@@ -21,8 +21,11 @@ from momentc.files.plan import plan_compress
 from momentc.files.ranges import MOST_RANGES, RANGE_BYTES, RANGE_ROWS, cut_ranges
 from momentc.io.fingerprint import leaf_rows
 from momentc.io.result_file import read_result
+from momentc.map_function import MapFunction
+from momentc.moments.multi_index import n_moments
 from momentc.options import CompressOptions
 from momentc.progress import ProgressCallback
+from momentc.streaming.shape import State, StreamShape
 
 N_ROWS = 40_000
 OPTIONS = CompressOptions(k=3, target=100, effort="low", threads=1)
@@ -197,6 +200,55 @@ def test_a_file_that_a_worker_does_not_see_as_the_client_does(
 
     with pytest.raises(InputError, match="is not the file that the client has seen"):
         run("there.npz", engine="dask", scheduler=cluster.scheduler_address, progress=touch)
+
+
+def test_a_worker_with_another_version(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def upgrade(stage: str, done: int, _total: int) -> None:
+        if "ranges" in stage and done == 0:
+            monkeypatch.setattr("momentc.files.ranges.__version__", "99.0")
+
+    said = f"has momentc 99.0, the client {momentc.__version__}; install the same version on both"
+    with pytest.raises(UsageError, match=said):
+        run("x.npz", progress=upgrade)
+
+
+def test_weights_that_overflow_in_the_sum_of_all_ranges(data: Path) -> None:
+    """No range knows: each has a tenth of them."""
+    np.save("heavy.npy", np.full(N_ROWS, 1e304))
+    with pytest.raises(InputError, match=r"heavy\.npy"):
+        run("x.npz", weights="heavy.npy")
+    np.save("heavy.npy", np.full(N_ROWS, 1e303))
+    assert run("x.npz", weights="heavy.npy").ok
+
+
+def test_rows_that_float64_rounds_go_where_that_is_allowed(data: Path) -> None:
+    rows = np.random.default_rng(10).integers(2**60, 2**61, (9000, 2))
+    np.save("large.npy", rows)
+    choice: dict[str, Any] = {"location": "large.npy", "dataset": None, "weights": None}
+    with pytest.raises(InputError, match=r"in rows \d+ \.\. \d+: .*float64"):
+        run("x.npz", **choice)
+    content = run("x.npz", allow_lossy=True, **choice).content
+    assert content["n_lossy"] > 0
+    kept, _ = read_result("x.npz")
+    assert np.array_equal(kept.points, rows[kept.index])
+
+
+def test_what_a_range_leaves_is_reduced_before_it_is_sent(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged, sizes = StreamShape.merged, []
+
+    def noting(shape: StreamShape, first: State, second: State, map_function: MapFunction) -> State:
+        setting = shape.setting
+        most = setting.router.n_cells * n_moments(setting.frame.rank, setting.order)
+        together = merged(shape, first, second, map_function)
+        sizes.extend(len(state["weights"]) / most for state in (first, second, together))
+        return together
+
+    monkeypatch.setattr(StreamShape, "merged", noting)
+    run("x.npz")
+    assert len(sizes) == 27
+    assert max(sizes) <= 1.0
 
 
 def test_all_rows_dropped_and_no_more_rows_than_the_target(

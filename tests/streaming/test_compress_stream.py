@@ -1,6 +1,7 @@
 """What a stream hands over: a compression as any other, its errors against all rows that passed."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from momentc.compression import Compression, certify
+from momentc.effort import surplus_bytes
 from momentc.errors import InputError, RequestError, VerificationError
 from momentc.moments.frame_fit import fit_frame
 from momentc.options import CompressOptions
@@ -148,6 +150,40 @@ def test_the_order_is_at_most_that_of_the_setting(rows: tuple[Array, Array], eff
     assert oracle.frame_gap(points, weights, kept, result.support.weights, 2) <= 1e-13
 
 
+def test_a_lower_order_in_the_end_needs_fewer_points(rows: tuple[Array, Array]) -> None:
+    """Than there are moments of the order that the stream has kept."""
+    points, weights = rows
+    setting = small_setting(points, weights, CompressOptions(K, TARGET, effort="low"), 12)
+    stream = let_pass(new_stream(setting, 24), points, weights)
+    result = compress_stream(stream, CompressOptions(1, 10, threads=1, effort="low"))
+    assert result.ok
+    assert (result.kept_order, len(result.support)) == (1, 10)
+    kept = float_rows(result)
+    assert oracle.frame_gap(points, weights, kept, result.support.weights, 1) <= 1e-13
+
+
+@pytest.mark.parametrize(("parts", "matched"), [(1.9, False), (2.0, True)])
+def test_surplus_matching_takes_half_of_the_memory_at_most(
+    rows: tuple[Array, Array], parts: float, matched: bool
+) -> None:
+    points, weights = rows
+    options = CompressOptions(K, TARGET, threads=1)
+    setting = small_setting(points, weights, options, 12)
+    stream = let_pass(new_stream(setting, 24), points, weights)
+    memory = int(parts * surplus_bytes(K, N_COLUMNS, TARGET, "normal"))
+    stream.plan = replace(stream.plan, memory=memory)
+    result = compress_stream(stream, options)
+    assert result.ok
+    assert ("surplus matching" in dict(result.stages)) == matched
+
+
+def test_the_seed_is_that_of_the_request(rows: tuple[Array, Array]) -> None:
+    results = [compressed(rows, seed=seed) for seed in (0, 5, 5)]
+    assert [result.seed for result in results] == [0, 5, 5]
+    kept = [result.support.index.tolist() for result in results]
+    assert kept[0] != kept[1] == kept[2]
+
+
 def test_rows_at_or_below_the_target_stay(rows: tuple[Array, Array]) -> None:
     points, weights = rows[0][:100], rows[1][:100]
     options = CompressOptions(K, 100, threads=1)
@@ -158,6 +194,16 @@ def test_rows_at_or_below_the_target_stay(rows: tuple[Array, Array]) -> None:
     assert result.support.points.tobytes() == rows_as_bytes(points).tobytes()
     assert result.kept_order >= K
     assert max(result.error) <= 1e-15
+    assert result.notes == ()
+
+
+def test_fewer_rows_than_the_target_are_no_few_distinct_ones(rows: tuple[Array, Array]) -> None:
+    points, weights = rows[0][:100], rows[1][:100]
+    options = CompressOptions(K, 101, threads=1)
+    setting = small_setting(points, weights, options)
+    result = compress_stream(let_pass(new_stream(setting, 24), points, weights), options)
+    assert len(result.support) == 100
+    assert result.notes == ()
 
 
 def test_equal_rows_become_one() -> None:

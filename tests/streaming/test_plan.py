@@ -10,7 +10,22 @@ from hypothesis import strategies as st
 from momentc.errors import MemoryBudgetError
 from momentc.moments.multi_index import product_plan
 from momentc.streaming.cell_store import LEAST_CELL, CellStore
-from momentc.streaming.plan import LEAST_LEFT, MOST_CELL, StreamPlan, plan_stream
+from momentc.streaming.plan import (
+    BLOCK_BYTES,
+    BLOCK_COPIES,
+    BLOCK_ROW_BYTES,
+    BLOCK_SHARE,
+    LEAST_BLOCK_ROWS,
+    LEAST_LEFT,
+    LEAST_SAMPLE,
+    LEFT_COPIES,
+    LEFT_ROW_BYTES,
+    MOST_CELL,
+    RESTORED,
+    TABLEAUS,
+    StreamPlan,
+    plan_stream,
+)
 from momentc.text import format_bytes
 
 MIB = 2**20
@@ -86,6 +101,40 @@ def test_more_memory_is_never_worse(size: dict[str, Any], low: int, more: int) -
     assert second.cell_rows(second.n_cells, size["n_moments"]) >= first.cell_rows(
         first.n_cells, size["n_moments"]
     )
+
+
+@settings(max_examples=100)
+@given(size=sizes(), budget=st.integers(0, 1 << 34))
+def test_blocks_and_the_sample_are_small_beside_the_budget(
+    size: dict[str, Any], budget: int
+) -> None:
+    budget = max(budget, least_budget(size))
+    plan = planned(size, budget)
+    assert plan is not None
+    row, m = size["row_bytes"], size["n_variables"]
+    block_row = row + BLOCK_COPIES * 8 * m + BLOCK_ROW_BYTES
+    assert plan.block_rows <= max(LEAST_BLOCK_ROWS, BLOCK_BYTES // row)
+    assert plan.block_rows * block_row <= max(LEAST_BLOCK_ROWS * block_row, budget / BLOCK_SHARE)
+    assert plan.sample_rows <= max(2 * plan.n_cells, budget / 2 / (row + 3 * 8 * m))
+
+
+@given(size=sizes(), budget=st.integers(0, 1 << 34))
+def test_all_that_takes_memory_is_counted(size: dict[str, Any], budget: int) -> None:
+    plan = planned(size, max(budget, least_budget(size)))
+    assert plan is not None
+    m, n_raw = size["n_variables"], size["n_raw"]
+    tableaus = TABLEAUS * 8 * size["n_moments"] ** 2
+    assert plan.memory >= tableaus + RESTORED * plan.slots * (8 * m + 16 + n_raw)
+    left = plan.left * (LEFT_COPIES * 8 * m + LEFT_ROW_BYTES + 2 * n_raw)
+    assert plan.memory >= tableaus + left
+
+
+def test_the_sample_has_rows_for_every_cell() -> None:
+    few, many = planned(USUAL, 1000 * MIB), planned(USUAL | {"target": 50_000}, 10_000 * MIB)
+    assert few is not None
+    assert many is not None
+    assert few.sample_rows == LEAST_SAMPLE > 24 * few.n_cells
+    assert many.sample_rows == 24 * many.n_cells > LEAST_SAMPLE
 
 
 def test_memory_that_is_there_is_used() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from momentc.errors import UsageError
 from momentc.map_function import MapFunction
 from momentc.moments.frame import extent_of
 from momentc.moments.multi_index import n_moments
@@ -19,6 +20,7 @@ from momentc.options import CompressOptions
 from momentc.pipeline.stream import compress_stream
 from momentc.streaming import cell_store as cell_store_module
 from momentc.streaming import stream as stream_module
+from momentc.streaming.cell_store import CellStore
 from momentc.streaming.stream import CellStream, Setting, fit_setting
 from tests import oracle
 from tests.strategies import Case, StreamCase, divisions, stream_cases
@@ -322,10 +324,54 @@ def test_weights_beside_which_nothing_is_left() -> None:
     padded = let_pass(
         new_stream(setting, 16), np.vstack([1e3 * points[:50], points]), weights, [50]
     )
-    _, kept_weights, index, _ = plain.points()
-    _, padded_weights, padded_index, _ = padded.points()
+    _, kept_weights, index, raw = plain.points()
+    _, padded_weights, padded_index, padded_raw = padded.points()
     assert np.array_equal(padded_index, index + 50)
     assert padded_weights.tobytes() == kept_weights.tobytes()
+    assert padded_raw.tobytes() == raw.tobytes()
+
+
+def test_rows_beside_light_ones_of_a_block_come_along() -> None:
+    rng = np.random.default_rng(6)
+    points, weights = rng.normal(size=(300, 2)), np.full(300, 1e250)
+    weights[::3] = 1e-250
+    heavy = weights > 1.0
+    options = CompressOptions(2, 30, 0, threads=1)
+    setting = small_setting(points[heavy], weights[heavy], options)
+    stream = let_pass(new_stream(setting, 16), points, weights)
+    assert stream.n_rows == 300
+    assert np.all(heavy[stream.points()[2]])
+    assert_carried(stream, points)
+
+
+def test_a_stream_that_has_taken_in_a_part_of_its_rows_gives_nothing_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Until it goes on from a state that was whole."""
+    (stream,), _, points, weights = in_parts(1)
+    state, n_rows = stream.state(), stream.n_rows
+
+    def failing(*_: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CellStore, "add", failing)
+        with pytest.raises(MemoryError):
+            let_pass(stream, points, weights)
+    uses: list[Callable[[], object]] = [
+        stream.points,
+        stream.state,
+        stream.runs,
+        stream.sums,
+        lambda: let_pass(stream, points, weights),
+        lambda: new_stream(stream.setting, 16).merge(stream),
+    ]
+    for use in uses:
+        with pytest.raises(UsageError, match="begin again with the first row"):
+            use()
+    stream.restore(state)
+    assert state_of(stream) == as_dict(state)
+    assert stream.n_rows == n_rows
 
 
 def test_columns_that_are_views_pass_as_copies_do() -> None:
@@ -340,6 +386,15 @@ def test_columns_that_are_views_pass_as_copies_do() -> None:
     viewed.add(points, weights, np.arange(500), raw)
     copied = let_pass(new_stream(setting, 24), np.ascontiguousarray(points), weights)
     assert state_of(viewed) == state_of(copied)
+
+
+def test_the_seed_settles_the_cells() -> None:
+    points, weights = np.random.default_rng(5).normal(size=(2000, 2)), np.ones(2000)
+    settings = [
+        small_setting(points, weights, CompressOptions(3, 60, seed), 20) for seed in (0, 7, 7)
+    ]
+    cells = [setting.router.centroids.tobytes() for setting in settings]
+    assert cells[0] != cells[1] == cells[2]
 
 
 def test_the_size_of_a_task_is_no_part_of_the_points(monkeypatch: pytest.MonkeyPatch) -> None:
