@@ -207,6 +207,16 @@ def test_weights_over_all_of_float64() -> None:
     weights = np.array([1e-300, 1e300, 1.0])
     result = compressed(rng(30).normal(size=(3, 1)), weights, 2, 3)
     assert result.support.weights.tolist() == weights.tolist()
+    assert "all are kept as they are" in result.notes[0]
+    assert not any("count for nothing" in note for note in result.notes)
+
+
+def test_rows_that_count_for_nothing_are_no_duplicates() -> None:
+    weights = np.where(np.arange(300) % 6 == 0, 1e-300, 1.0)
+    result = compressed(rng(33).normal(size=(300, 2)), weights, 2, 40)
+    assert (result.n_points, result.n_distinct) == (300, 250)
+    (note,) = result.notes
+    assert note.startswith("50 distinct rows weigh less than")
 
 
 def test_weights_without_digits_are_refused() -> None:

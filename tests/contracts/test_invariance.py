@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import momentc
+from momentc.clustering.duplicates import merge_duplicates
 from momentc.compression import Compression, certify
 from momentc.options import CompressOptions, Effort
 from momentc.pipeline.points import compress_points
@@ -235,6 +236,43 @@ def test_the_certificate_sees_a_changed_weight(result: Compression, change: floa
     weights[7] *= 1.0 + change
     error, _ = certify(result, np.asarray(kept.points, dtype=np.float64), weights)
     assert max(error[:5]) > 0.1 * change * kept.weights[7] / weights.sum()
+
+
+def test_the_certificate_sees_a_weight_that_was_lost_among_duplicates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is of the rows as they came, not of what was reduced."""
+    points = np.random.default_rng(9).normal(size=(3000, 2))
+
+    def losing(*arguments: Any) -> tuple[NDArray[np.int64], Array]:
+        rows, merged = merge_duplicates(*arguments)
+        return rows, np.where(rows == 7, 0.5 * merged, merged)
+
+    monkeypatch.setattr("momentc.pipeline.points.merge_duplicates", losing)
+    result = compress_points(points, np.ones(3000), CompressOptions(3, 100, 0, threads=1))
+    assert not result.ok
+    assert result.error[0] == pytest.approx(0.5 / 3000, rel=1e-6)
+
+
+@pytest.mark.parametrize("change", [-2.0, 1e-3])
+def test_a_correction_that_does_not_help_is_not_made(
+    change: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = np.random.default_rng(9).normal(size=(3000, 2))
+
+    def wrong(features: Array, weights: Array, missing: Array) -> Array:
+        del features, missing
+        return np.where(np.arange(len(weights)) % 2, change, 0.0)
+
+    monkeypatch.setattr("momentc.pipeline.to_target.least_change", wrong)
+    result = compress_points(points, np.ones(3000), CompressOptions(3, 100, threads=1))
+    assert result.ok
+    assert np.all(result.support.weights > 0.0)
+
+
+def test_the_seed_of_the_request_is_told() -> None:
+    points = np.random.default_rng(9).normal(size=(300, 2))
+    assert compress_points(points, np.ones(300), CompressOptions(2, 30, 5, threads=1)).seed == 5
 
 
 def test_the_stages_have_times_and_the_counts_are_right(result: Compression) -> None:

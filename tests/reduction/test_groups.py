@@ -93,6 +93,17 @@ def test_a_group_that_keeps_all_its_points_is_left_alone() -> None:
     assert np.all(weights[:20] == 1.0)
 
 
+@pytest.mark.parametrize("size", [30, 300])
+def test_points_without_weight_are_not_removed_once_more(size: int) -> None:
+    points, before, groups, plan = faulty_group(size)
+    before[::3] = 0.0
+    weights = before.copy()
+    removed = reduce_groups(points, weights, groups, plan)
+    assert removed == np.count_nonzero(before) - plan.n_moments
+    assert np.count_nonzero(weights) == plan.n_moments
+    assert np.all(weights[::3] == 0.0)
+
+
 def test_no_groups() -> None:
     weights = np.ones(3)
     empty = Groups(np.zeros(0, np.int64), np.zeros(1, np.int64), np.zeros(0, np.int64))
@@ -223,6 +234,28 @@ def test_a_fault_that_can_be_repaired_is_repaired(
     assert np.count_nonzero(weights) == plan.n_moments
     assert np.all(weights >= 0.0)
     assert gap(points, before, weights, 3) <= 1e-13
+
+
+def test_faults_are_repaired_in_every_task(
+    inject: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups_module, "WORTH_A_TASK", 1)
+    points, before, _, plan = faulty_group(150)
+    parts = in_runs([25] * 6)
+    inject(grow)
+    weights, n_tasks = before.copy(), 0
+
+    def counting(function: Callable[[Any], Any], items: Iterable[Any]) -> Any:
+        nonlocal n_tasks
+        tasks = list(items)
+        n_tasks += len(tasks)
+        return map(function, tasks)
+
+    removed = reduce_groups(points, weights, grouped(parts, plan.n_moments), plan, counting)
+    assert n_tasks > 1
+    assert removed == np.count_nonzero(weights == 0.0) == 6 * (25 - plan.n_moments)
+    for part in parts:
+        assert gap(points[part], before[part], weights[part], 3) <= 1e-13
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")
