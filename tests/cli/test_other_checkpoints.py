@@ -86,6 +86,53 @@ def test_what_went_before_is_said(invoke: Invoke, begun: tuple[str, ...], tmp_pa
     assert (report["resumed_after"], report["objects_per_second"]) == (12_000, 0.0)
 
 
+def test_an_interruption_of_what_went_on_names_the_checkpoint_too(
+    invoke: Invoke, begun: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though this run has written none: it is not long enough."""
+    with monkeypatch.context() as patch:
+        patch.setattr("momentc.files.streamed.compress_stream", interrupted)
+        outcome = invoke(*changed(begun, "--checkpoint-every", "3600"))
+    assert outcome.code == 130
+    assert "the same command goes on from the checkpoint" in outcome.stderr
+    assert invoke(*begun, "-q").code == 0
+
+
+def test_an_interruption_without_a_checkpoint_names_none(
+    invoke: Invoke, begun: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work of a second is sooner done again than written down."""
+    with monkeypatch.context() as patch:
+        patch.setattr("momentc.files.streamed.compress_stream", interrupted)
+        outcome = invoke(*changed(begun, "--checkpoint-every", "3600"), "--restart")
+    assert outcome.code == 130
+    assert "checkpoint" not in outcome.stderr
+    assert hidden(tmp_path) == []
+
+
+def test_what_went_before_counts_for_the_report(
+    invoke: Invoke, begun: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows without weight, and the least weight of all, which the run itself has not seen."""
+    weights = np.ones(12_000)
+    weights[:100], weights[100] = 0.0, 1e-17
+    np.save(tmp_path / "w.npy", weights)
+    command = (*begun, "-w", "w.npy", "--restart")
+    whole = invoke(*command)
+    assert (whole.code, "weights range from 1e-17 to 1" in whole.stderr) == (0, True), whole.stderr
+    expected = json.loads((tmp_path / "out.report.json").read_text())
+    with monkeypatch.context() as patch:
+        patch.setattr("momentc.files.streamed.compress_stream", interrupted)
+        assert invoke(*command, "--force").code == 130
+    outcome = invoke(*command[:-1], "--force")
+    assert outcome.code == 0
+    assert "weights range from 1e-17 to 1" in outcome.stderr
+    report = json.loads((tmp_path / "out.report.json").read_text())
+    for name in ("n_points", "n_zero_weight", "n_dropped_nan", "n_lossy", "input"):
+        assert report[name] == expected[name]
+    assert (report["n_zero_weight"], report["resumed_after"]) == (100, 11_900)
+
+
 def test_other_weights(invoke: Invoke, begun: tuple[str, ...], tmp_path: Path) -> None:
     """The words of the cause, not the numbers that follow from it."""
     np.save(tmp_path / "w.npy", np.full(12_000, 1e6))
