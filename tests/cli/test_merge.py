@@ -366,9 +366,7 @@ def change_head(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     change(metadata["part"])
     for name in ("format_version", "checksum", "extra"):
         del metadata[name]
-    write_result(
-        path, result, metadata, force=True, inputs=[], verify=lambda *_: None, extra=extra
-    )
+    write_result(path, result, metadata, force=True, inputs=[], verify=lambda *_: None, extra=extra)
 
 
 def test_every_field_of_the_heads_is_compared(

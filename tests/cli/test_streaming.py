@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from momentc.cli.text import parse_size
+from momentc.files.compress import compress_file
 from momentc.files.jobs import CompressJob, InputChoice
 from momentc.files.plan import plan_compress
 from momentc.io.source import open_source
@@ -287,6 +288,43 @@ def test_constant_and_dependent_columns(invoke: Invoke, tmp_path: Path, rows: Ar
     assert "constant columns drop out of the moments: 1" in outcome.stderr
     assert "affine combinations of others drop out of the moments: 3" in outcome.stderr
     assert invoke("verify-moments", "x.npy", "x.momentc.npz", "-q").code == 0
+
+
+def test_rows_are_dropped_in_every_pass(invoke: Invoke, tmp_path: Path, rows: Array) -> None:
+    wide = np.column_stack([rows, np.full(N_ROWS, 3.5)])
+    wide[12_345, 1] = np.nan
+    np.save(tmp_path / "x.npy", wide)
+    report = report_of(invoke("compress", "x.npy", *ASKED, "--nan", "drop", "--json"))
+    assert report["streamed"]["passes"] > 1
+    assert (report["rank"], report["n_dropped_nan"]) == (3, 1)
+    counted = np.arange(N_ROWS) != 12_345
+    require(tmp_path / "x.momentc.npz", wide, 3, 300, columns=[0, 1, 2], counted=counted)
+
+
+def test_a_target_below_the_bound_is_refused_before_the_pass(
+    invoke: Invoke, tmp_path: Path, rows: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the bound is that of fewer columns than there are."""
+    monkeypatch.setattr("momentc.files.streamed.take_in", lambda *_: pytest.fail("too late"))
+    wide = np.column_stack([rows, np.full(N_ROWS, 3.5)])
+    np.save(tmp_path / "x.npy", wide)
+    outcome = invoke("compress", "x.npy", "-k", "3", "-n", "19", *SMALL)
+    assert outcome.code == 4
+    assert "k = 3 needs a target of at least 20" in outcome.stderr
+
+
+def test_the_progress_of_a_shard_is_that_of_its_rows(
+    invoke: Invoke, tmp_path: Path, rows: Array
+) -> None:
+    make_npy(tmp_path, rows)
+    heard: list[tuple[str, int, int]] = []
+    job = CompressJob(
+        InputChoice("x.npy"), CompressOptions(3, 300), output="part.npz", shard=(2, 2)
+    )
+    compress_file(job, progress=lambda *news: heard.append(news))
+    streamed = [(done, total) for stage, done, total in heard if stage == "streaming"]
+    assert streamed[-1][0] == streamed[-1][1]
+    assert all(0 < done <= total for done, total in streamed)
 
 
 def sampled(path: Path) -> Array:

@@ -251,6 +251,15 @@ def test_what_a_range_leaves_is_reduced_before_it_is_sent(
     assert max(sizes) <= 1.0
 
 
+def test_a_constant_column_takes_no_further_pass_over_all_rows(data: Path) -> None:
+    """The workers would wait for the one process that reads them."""
+    rows = np.random.default_rng(12).normal(size=(9000, 3))
+    rows[:, 1] = 7.0
+    np.save("flat.npy", rows)
+    content = run("x.npz", location="flat.npy", dataset=None, weights=None).content
+    assert (content["ok"], content["rank"], content["streamed"]["passes"]) == (True, 3, 1)
+
+
 def test_all_rows_dropped_and_no_more_rows_than_the_target(
     data: Path, cluster: LocalCluster
 ) -> None:
