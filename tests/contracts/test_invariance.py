@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 import momentc
 from momentc.clustering.duplicates import merge_duplicates
 from momentc.compression import Compression, certify
+from momentc.moments.accumulate import accumulate_moments
 from momentc.options import CompressOptions, Effort
+from momentc.pipeline import to_target as to_target_module
 from momentc.pipeline.points import compress_points
 from momentc.weighted import WeightedSet
 from tests import oracle
@@ -268,6 +270,16 @@ def test_a_correction_that_does_not_help_is_not_made(
     result = compress_points(points, np.ones(3000), CompressOptions(3, 100, threads=1))
     assert result.ok
     assert np.all(result.support.weights > 0.0)
+
+
+def test_a_correction_that_asks_for_less_than_no_weight_is_not_made() -> None:
+    line = np.array([[-0.5], [0.1], [0.7]])
+    weights = np.array([1.0, 0.1, 1.0])
+    for middle, taken in ((0.2, True), (-0.5, False)):
+        wanted = accumulate_moments(line, np.array([1.0, middle, 1.0]), 2, "legendre")
+        corrected, miss = to_target_module._correct(line, weights, wanted)
+        assert corrected[1] == pytest.approx(middle if taken else 0.1, rel=1e-12)
+        assert (miss < 1e-12) == taken
 
 
 def test_the_seed_of_the_request_is_told() -> None:
