@@ -236,6 +236,42 @@ def test_a_fault_that_can_be_repaired_is_repaired(
     assert gap(points, before, weights, 3) <= 1e-13
 
 
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_fault_of_many_removals_is_repaired_by_few_at_once(
+    most: int, inject: Callable[[Fault], None]
+) -> None:
+    def lose_after_many(weights: Array) -> None:
+        if np.count_nonzero(weights == 0.0) > most:
+            lose(weights)
+
+    points, before, groups, plan = faulty_group(25)
+    inject(lose_after_many)
+    weights = before.copy()
+    assert reduce_groups(points, weights, groups, plan) == 25 - plan.n_moments
+    assert gap(points, before, weights, 3) <= 1e-13
+
+
+def test_a_repair_leaves_as_many_points_as_must_stay(inject: Callable[[Fault], None]) -> None:
+    points, before, _, plan = faulty_group(25)
+    inject(grow)
+    weights = before.copy()
+    groups = grouped(in_runs([25]), plan.n_moments + 3)
+    assert reduce_groups(points, weights, groups, plan) == 25 - plan.n_moments - 3
+    assert gap(points, before, weights, 3) <= 1e-13
+
+
+@pytest.mark.parametrize("unit", [2.0**-60, 2.0**60])
+def test_a_repair_does_not_depend_on_the_unit_of_the_weights(
+    unit: float, inject: Callable[[Fault], None]
+) -> None:
+    points, before, groups, plan = faulty_group(25)
+    before *= unit
+    inject(lose)
+    weights = before.copy()
+    assert reduce_groups(points, weights, groups, plan) == 0
+    assert weights.tobytes() == before.tobytes()
+
+
 def test_faults_are_repaired_in_every_task(
     inject: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,7 +104,7 @@ def test_more_memory_is_never_worse(size: dict[str, Any], low: int, more: int) -
 
 
 @settings(max_examples=100)
-@given(size=sizes(), budget=st.integers(0, 1 << 34))
+@given(size=sizes(), budget=st.integers(0, 1 << 27))
 def test_blocks_and_the_sample_are_small_beside_the_budget(
     size: dict[str, Any], budget: int
 ) -> None:
