@@ -15,7 +15,7 @@ from momentc.clustering.router import CellRouter, fit_router
 from momentc.errors import PartsError
 from momentc.files.jobs import MergeJob
 from momentc.files.merge import merge_files
-from momentc.files.part_files import SAME, Part, check_rows
+from momentc.files.part_files import SAME, Part, check_rows, joined_rows
 from momentc.io.result_file import read_result, read_with_extra, write_result
 from momentc.weighted import WeightedSet
 
@@ -377,8 +377,12 @@ def test_every_field_of_the_heads_is_compared(
     fields = read_result_file(tmp_path / second)[3]["part"].keys() - MAY_DIFFER
     assert len(fields) == 16
     for field in sorted(fields):
+
+        def empty(head: dict[str, Any], field: str = field) -> None:
+            head[field] = None
+
         (tmp_path / second).write_bytes(content)
-        change_head(tmp_path / second, lambda head, field=field: head.update({field: None}))
+        change_head(tmp_path / second, empty)
         message = merged(invoke, first, second, "-o", "all.npz", code=8)
         assert f"{first} and {second} do not belong together" in message
         assert SAME[field] in message
@@ -420,6 +424,12 @@ def test_of_many_gaps_the_first_are_named_and_all_are_counted() -> None:
     part = Part("some.npz", {"part": {"rows": rows, "shape": [200, 2]}}, {})
     with pytest.raises(PartsError, match=r"100 of 200 rows .* 80 \.\. 89 and 5 more stretches; "):
         check_rows([part], allow_missing=False)
+
+
+def test_rows_of_neighbours_are_one_stretch() -> None:
+    stretches = [[[20, 30], [0, 10]], [[10, 20], [40, 50]]]
+    parts = [Part("part.npz", {"part": {"rows": rows}}, {}) for rows in stretches]
+    assert joined_rows(parts) == [[0, 30], [40, 50]]
 
 
 def test_what_is_there_of_parts_is_verified_against_its_rows(
@@ -633,7 +643,11 @@ def shift_moments(_: Array, extra: dict[str, Array]) -> None:
     extra["moments"][0, 2] *= 1.0 + 1e-6
 
 
-@pytest.mark.parametrize("change", [shift_weights, shift_moments])
+def shift_a_moment_of_order_k(_: Array, extra: dict[str, Array]) -> None:
+    extra["moments"][0, 4] += 1e-6 * extra["mass"][0]
+
+
+@pytest.mark.parametrize("change", [shift_weights, shift_moments, shift_a_moment_of_order_k])
 def test_a_part_that_lies(invoke: Invoke, tmp_path: Path, sharded: Sharded, change: Any) -> None:
     """Failure mode 48: consistent with its checksum, but not with itself."""
     first, second = sharded(2)

@@ -236,7 +236,8 @@ def test_rows_that_float64_rounds_go_where_that_is_allowed(data: Path) -> None:
 def test_what_a_range_leaves_is_reduced_before_it_is_sent(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    merged, sizes = StreamShape.merged, []
+    merged = StreamShape.merged
+    sizes: list[float] = []
 
     def noting(shape: StreamShape, first: State, second: State, map_function: MapFunction) -> State:
         setting = shape.setting
