@@ -73,6 +73,7 @@ Tolerance = Annotated[
     float,
     typer.Option(
         "--tol",
+        "--tolerance",
         metavar="FLOAT",
         help="Largest moment error that passes, in the frame where every column is in [-1, 1].",
         show_default=True,
