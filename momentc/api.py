@@ -22,16 +22,13 @@ from momentc.options import (
     require_integer,
 )
 from momentc.pipeline.points import compress_points
-from momentc.verification import MomentComparison, compare_moments
+from momentc.verification import MomentComparison, blocks_of, compare_moments
 from momentc.weighted import WeightedSet
 
 __all__ = ["MomentCompressor", "compress", "require_tolerance", "verify_moments"]
 
 # Arguments of the compressor's constructor.
 PARAMETERS = ("k", "target", "random_state", "threads", "tolerance", "effort")
-
-# Rows that a comparison takes at a time.
-BLOCK_ROWS = 65536
 
 
 def compress(
@@ -347,16 +344,11 @@ def verify_moments(
         loaded = load_points(source)
     with ArraySource(compressed.points, compressed.weights, hashed=False) as source:
         other = load_points(source)
-
-    def blocks() -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        for start in range(0, len(loaded.points), BLOCK_ROWS):
-            rows = slice(start, start + BLOCK_ROWS)
-            yield loaded.points[rows], loaded.weights[rows]
-
     with thread_map(threads) as map_function:
         return compare_moments(
-            blocks, other.points, other.weights, order, tolerance, map_function=map_function
-        )
+            blocks_of(loaded.points, loaded.weights), other.points, other.weights, order, tolerance,
+            map_function=map_function,
+        )  # fmt: skip
 
 
 def _counts_for_nothing(array: NDArray[Any], weights: NDArray[Any] | None) -> bool:

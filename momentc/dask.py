@@ -153,24 +153,30 @@ def _sample(
     step = -(-len(chunks) // SAMPLE_CHUNKS)
     stride = max(1, n_rows // step // SAMPLE_ROWS)
     look = delayed(_look_at, pure=False)
-    futures = client.compute([look(chunk, stride) for chunk in chunks[::step]])
-    found = client.gather(futures)
-    points = np.concatenate([rows for rows, _ in found])
-    if len(points) == 0:
-        raise InputError(
-            "none of the rows in a sample of the array counts: all hold a value that is not "
-            "finite, or have the weight 0"
-        )
-    return points, np.concatenate([weights for _, weights in found])
+    # In all of the chunks if not in some: most rows may have the weight 0.
+    for looked, every, most in (
+        (chunks[::step], stride, n_rows), (chunks, 1, -(-SAMPLE_ROWS // len(chunks))),
+    ):  # fmt: skip
+        found = client.gather(client.compute([look(chunk, every, most) for chunk in looked]))
+        points = np.concatenate([rows for rows, _ in found])
+        if len(points):
+            return points, np.concatenate([weights for _, weights in found])
+    raise InputError(
+        "none of the rows of the array counts: all hold a value that is not finite, or have the "
+        "weight 0"
+    )
 
 
-def _look_at(chunk: _Chunk, stride: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return some rows of a chunk that count."""
+def _look_at(
+    chunk: _Chunk, stride: int, most: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return some rows of a chunk that count, so many at most."""
     _, rows, weights = chunk
     points = np.ascontiguousarray(to_float64(np.asarray(rows)[::stride]))
     scale = np.ones(len(points)) if weights is None else to_float64(np.asarray(weights)[::stride])
     counts = np.isfinite(points).all(axis=1) & np.isfinite(scale) & (scale > 0.0)
-    return points[counts], scale[counts]
+    rows_that_count = np.flatnonzero(counts)[:most]
+    return points[rows_that_count], scale[rows_that_count]
 
 
 def _reduce_chunk(shape: StreamShape, dtype: np.dtype[Any], chunk: _Chunk) -> State:

@@ -6,6 +6,7 @@ rows, and the moments of both sides are accumulated anew in it.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,10 @@ from momentc.moments.multi_index import n_moments
 from momentc.moments.request import check_countable, compared_order
 from momentc.progress import ProgressCallback
 
-__all__ = ["MomentComparison", "WeightedBlocks", "compare_moments"]
+__all__ = ["MomentComparison", "WeightedBlocks", "blocks_of", "compare_moments"]
+
+# Rows of a set in memory that are compared together.
+BLOCK_ROWS: Final = 65536
 
 WeightedBlocks = Iterable[tuple[NDArray[np.float64], NDArray[np.float64]]]
 
@@ -72,6 +76,25 @@ class MomentComparison:
             f"error {worst_error(self.error, self.k):.1e}, tolerance {self.tolerance:.1e}, "
             f"{'ok' if self.ok else 'FAILED'}>"
         )
+
+
+def blocks_of(
+    points: NDArray[np.float64], weights: NDArray[np.float64]
+) -> Callable[[], WeightedBlocks]:
+    """Return what :func:`compare_moments` reads of a weighted set in memory.
+
+    Parameters
+    ----------
+    points : (n, m) float64 ndarray
+    weights : (n,) float64 ndarray
+    """
+
+    def blocks() -> WeightedBlocks:
+        for start in range(0, len(points), BLOCK_ROWS):
+            rows = slice(start, start + BLOCK_ROWS)
+            yield points[rows], weights[rows]
+
+    return blocks
 
 
 def compare_moments(

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from momentc.study.bench_summary import wrong_baselines
-from momentc.study.drawing import mark_sizes, new_figure, render
+from momentc.study.drawing import COLOURS, mark_sizes, new_figure, render
 
 __all__ = ["draw_bench"]
 
 Record = dict[str, Any]
 
-# The colours of Okabe and Ito, told apart by colour-blind eyes.
-COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 BASELINE_MARKERS: Final = {"svd": "x", "paper": "s", "pyrecombine": "^"}
 STAGES: Final = (
     "frame", "moments", "reduction", "surplus matching", "final solve", "certificate",

@@ -8,6 +8,7 @@ from typing import Any, Final
 from momentc.errors import UsageError
 
 __all__ = [
+    "COLOURS",
     "FORMATS",
     "METHOD_STYLE",
     "check_plot",
@@ -20,7 +21,10 @@ __all__ = [
 
 FORMATS: Final = (".png", ".pdf", ".svg")
 
-# Line, marker and colour of the methods: told apart in grey, too. Colours of Okabe and Ito.
+# The colours of Okabe and Ito, told apart by colour-blind eyes.
+COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
+# Line, marker and colour of the methods: told apart in grey, too.
 METHOD_STYLE: Final[dict[str, dict[str, Any]]] = {
     "momentc": {"linestyle": "-", "marker": "o"},
     "paper": {"linestyle": (0, (1, 1.2)), "marker": "s", "markerfacecolor": "white"},

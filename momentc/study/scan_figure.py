@@ -5,7 +5,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
-from momentc.study.drawing import METHOD_STYLE, mark_sizes, new_figure, order_colours, render
+from momentc.study.drawing import (
+    COLOURS,
+    METHOD_STYLE,
+    mark_sizes,
+    new_figure,
+    order_colours,
+    render,
+)
 from momentc.study.fit import FLOOR, theory_exponent
 from momentc.study.summary import FIXED_ALONG, PUBLISHED, keeps_fraction, line_variable
 
@@ -210,10 +217,9 @@ def _one_scale(axes: Sequence[Any], *, together: bool) -> None:
 
 def _draw_exponents(axis: Any, rows: Sequence[Row], ms: Sequence[int]) -> None:
     """Fig. 2(e): fitted exponents against k, theory dashed."""
-    colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
     fitted = [m for m in ms if any(row["m"] == m for row in rows)]
     for place, m in enumerate(fitted):
-        colour = colours[place % len(colours)]
+        colour = COLOURS[place % len(COLOURS)]
         beside = 0.06 * (place - (len(fitted) - 1) / 2)  # so that bars do not lie on each other
         for method in dict.fromkeys(row["method"] for row in rows):
             line = [row for row in rows if row["m"] == m and row["method"] == method]

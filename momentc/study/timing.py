@@ -3,7 +3,7 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from momentc.study.baselines import BASELINES, why_not
 from momentc.study.grid import part_of
 from momentc.study.synthetic import draw_trial
 from momentc.text import readable
-from momentc.verification import compare_moments
+from momentc.verification import blocks_of, compare_moments
 
 __all__ = ["BenchCell", "BenchSetting", "measure_cell", "plan_bench"]
 
@@ -29,7 +29,6 @@ Array = NDArray[np.float64]
 
 # Points of the warm-up: enough to run every stage, compiled and loaded.
 WARM_UP_POINTS: Final = 20_000
-BLOCK_ROWS: Final = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +205,9 @@ class _Runs:
         self.seconds.append(time.perf_counter() - began)
         self.stages.append(stages)
         self.n_kept = max(self.n_kept, len(kept))
-
-        def blocks() -> Iterator[tuple[Array, Array]]:
-            for start in range(0, len(points), BLOCK_ROWS):
-                rows = slice(start, start + BLOCK_ROWS)
-                yield points[rows], weights[rows]
-
-        checked = compare_moments(blocks, points[kept], found, cell.k, setting.tolerance)
+        checked = compare_moments(
+            blocks_of(points, weights), points[kept], found, cell.k, setting.tolerance
+        )
         error = worst_error(checked.error, cell.k)
         # NaN and negative weights are as wrong as can be.
         right = math.isfinite(error) and bool(np.all(found >= 0.0))

@@ -42,6 +42,20 @@ def test_moments_rows_and_weights(
     assert np.array_equal(again.index, kept.index)
 
 
+def test_few_rows_that_count(
+    client: Client, points: np.ndarray[tuple[int, int], np.dtype[np.float32]]
+) -> None:
+    """None of them in the chunks that are looked at first, and then none at all."""
+    there = array.from_array(points, chunks=(100, 3))
+    weights = np.zeros(N_ROWS)
+    weights[100:200:3] = 1.0
+    kept = momentc.dask.compress(there, k=2, target=20, weights=weights, effort="low")
+    assert set(kept.index.tolist()) <= set(range(100, 200, 3))
+    assert momentc.verify_moments(points, kept, k=2, weights=weights).ok
+    with pytest.raises(InputError, match="none of the rows of the array counts"):
+        momentc.dask.compress(there, k=2, target=20, weights=np.zeros(N_ROWS))
+
+
 def test_one_column_and_few_rows(client: Client) -> None:
     values = np.arange(5000.0)
     kept = momentc.dask.compress(array.from_array(values, chunks=1000), k=3, target=50)
