@@ -17,6 +17,7 @@ from momentc.jit import kernel
 __all__ = [
     "cell_cuts",
     "cell_edges",
+    "cells_of",
     "deal",
     "side_of_cuts",
     "split_order",
@@ -209,3 +210,25 @@ def cell_cuts(
     cuts = np.zeros(2**depth)
     order = split_order(columns, depth, sides, cuts)
     return order, cell_edges(columns.shape[1], depth), sides, cuts
+
+
+def cells_of(
+    points: NDArray[np.float64], size: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cut points at medians into cells of ``size`` points or up to twice as many.
+
+    Parameters
+    ----------
+    points : (n, m) float64 ndarray
+        n >= 1.
+    size : float
+
+    Returns
+    -------
+    order : (n,) int64 ndarray
+        Cell after cell.
+    edges : (n_cells + 1,) int64 ndarray
+    """
+    depth = max(0, int(np.log2(len(points) / size)))
+    order, edges, _, _ = cell_cuts(np.ascontiguousarray(points.T), depth)
+    return order, edges

@@ -109,12 +109,6 @@ def _chunks(points: "Array", weights: Any) -> list[_Chunk]:
             f"momentc.dask.compress takes a dask.array, got {type(points).__name__}; "
             "momentc.compress takes arrays in memory"
         )
-    for array_of, name in ((points, "the Dask array"), (weights, "the array of weights")):
-        if isinstance(getattr(array_of, "_meta", array_of), np.ma.MaskedArray):
-            raise InputError(
-                f"{name} is a masked one: what is masked would count. Give the rows that count, as "
-                "a plain array"
-            )
     require_real("the Dask array", points.dtype)
     if points.ndim not in {1, 2} or 0 in points.shape:
         raise InputError(
@@ -172,6 +166,7 @@ def _look_at(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return some rows of a chunk that count, so many at most."""
     _, rows, weights = chunk
+    _require_unmasked(rows, weights)
     points = np.ascontiguousarray(to_float64(np.asarray(rows)[::stride]))
     scale = np.ones(len(points)) if weights is None else to_float64(np.asarray(weights)[::stride])
     counts = np.isfinite(points).all(axis=1) & np.isfinite(scale) & (scale > 0.0)
@@ -185,6 +180,7 @@ def _reduce_chunk(shape: StreamShape, dtype: np.dtype[Any], chunk: _Chunk) -> St
     stream = shape.stream()
     if len(rows) == 0:
         return stream.state()
+    _require_unmasked(rows, weights)
     rows = np.ascontiguousarray(rows, dtype=dtype)
     _require_finite(rows, first)
     name = f"the chunk that begins with row {first}"
@@ -202,6 +198,21 @@ def _reduce_chunk(shape: StreamShape, dtype: np.dtype[Any], chunk: _Chunk) -> St
         stream.add(points, heavy, index, raw, map_function)
         stream.reduce(map_function)
     return stream.state()
+
+
+def _require_unmasked(rows: Any, weights: Any) -> None:
+    """Refuse masked entries, as :func:`momentc.compress` does. Only the chunks know of them.
+
+    Raises
+    ------
+    InputError
+    """
+    for values, name in ((rows, "the Dask array"), (weights, "the array of weights")):
+        if np.ma.is_masked(values):
+            raise InputError(
+                f"{name} has masked entries, and they would count; give the rows that count, as a "
+                "plain array"
+            )
 
 
 def _require_finite(rows: NDArray[Any], first: int) -> None:

@@ -642,18 +642,20 @@ def test_a_batch_whose_sums_overflow_is_refused_whole() -> None:
     assert compressor.finalize().compressed_.total_weight == pytest.approx(1e305, rel=1e-14)
 
 
-def test_rows_that_weigh_nothing_are_rows_all_the_same() -> None:
+def test_rows_that_weigh_nothing_are_not_counted_however_they_come() -> None:
     rows = rng(44).normal(size=(8000, 2))
     weights = np.ones(8000)
     weights[4000:] = 1e-295
     result = MomentCompressor(3, 60, threads=1).partial_fit(rows, sample_weight=weights)
-    assert result.finalize().result_.n_points == 8000
+    assert result.finalize().result_.n_points == 4000
     apart = MomentCompressor(3, 60, threads=1)
     for part in (slice(4000, 4100), slice(0, 4000), slice(4100, 8000)):
         apart.partial_fit(rows[part], sample_weight=weights[part])
-    # The first batches wait, and pass together.
-    apart.partial_fit(rows[4000:4100], sample_weight=weights[4000:4100])
-    assert apart.finalize().result_.n_points == 8100
+    assert apart.finalize().result_.n_points == 4000
+    other = MomentCompressor(3, 60, threads=1).partial_fit(rows, sample_weight=weights)
+    merged = apart.merge(other).finalize()
+    assert merged.result_.n_points == 8000
+    assert merged.compressed_.total_weight == pytest.approx(8000.0)
 
 
 def test_a_first_batch_in_which_nothing_counts_is_one_of_numbers() -> None:

@@ -197,7 +197,8 @@ def compress(
         plan = plan_compress(job)
         console.say_notes(plan.notes)
         console.result(plan.as_json(), plan_facts(plan))
-        plan.check_output(force=force)
+        plan.check_columns()
+        plan.check_output(job)
         plan.check_memory()
         return
 

@@ -7,7 +7,7 @@ into one cluster. Where it does not, it makes the better groups: those of median
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.cells import cell_cuts
+from momentc.cells import cells_of
 from momentc.groups import Groups
 
 __all__ = ["median_groups"]
@@ -29,6 +29,5 @@ def median_groups(points: NDArray[np.float64], group_size: float, n_keep: int) -
     Groups
         Positions into ``points``.
     """
-    depth = max(0, int(np.log2(len(points) / group_size)))
-    order, edges, _, _ = cell_cuts(np.ascontiguousarray(points.T), depth)
+    order, edges = cells_of(points, group_size)
     return Groups(order, edges, np.full(len(edges) - 1, n_keep, dtype=np.int64))

@@ -9,7 +9,7 @@ from momentc.errors import OutputError
 from momentc.files.delivery import deliver, describe
 from momentc.files.in_memory import work_in_memory
 from momentc.files.jobs import CompressJob, JobReport
-from momentc.files.names import is_file_name, output_of, report_of
+from momentc.files.names import is_file_name, made_folder, output_of, report_of
 from momentc.files.open import open_input
 from momentc.files.outputs import locked, probe
 from momentc.files.plan import CompressPlan, make_plan, most_held
@@ -63,8 +63,8 @@ def compress_file(
     watch = Stopwatch(began)
     output, report = output_of(job), report_of(job)
     inputs = job.source.files()
-    if job.shard is not None and job.output is not None and job.output.endswith("/"):
-        make_folder(job.output)  # whichever task of the job comes first
+    if (folder := made_folder(job)) is not None:
+        make_folder(folder)
     probe(output, report, force=job.force, inputs=inputs)
     with locked(output, report):
         return _compress_locked(job, inputs, watch, progress, interruption, prepare)

@@ -13,6 +13,7 @@ __all__ = [
     "STDOUT",
     "expand_inputs",
     "is_file_name",
+    "made_folder",
     "merged_output",
     "output_of",
     "report_beside",
@@ -46,6 +47,13 @@ def output_of(job: CompressJob) -> str:
     part = f"{stem}.part-{number:0{len(str(n_parts))}}-of-{n_parts}{name.suffix}"
     folder = name.parent if job.output is None else Path(job.output)
     return str(folder / part)
+
+
+def made_folder(job: CompressJob) -> str | None:
+    """Name of the folder that the job makes for its output: that of shards, whichever is first."""
+    if job.shard is None or job.output is None or not job.output.endswith("/"):
+        return None
+    return job.output
 
 
 def report_of(job: CompressJob) -> str | None:

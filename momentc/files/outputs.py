@@ -10,7 +10,7 @@ from momentc.io.atomic import output_lock, probe_output
 from momentc.io.result_file import output_format
 from momentc.text import printable
 
-__all__ = ["locked", "probe"]
+__all__ = ["check_names", "locked", "probe"]
 
 
 def probe(
@@ -39,22 +39,34 @@ def probe(
     ------
     UsageError, OutputError
     """
+    check_names(output, report)
     if output != STDOUT:
-        output_format(output)
         probe_output(output, force=force, inputs=inputs, by_writing=by_writing)
     if report is None:
         return
-    if report == STDOUT:
-        raise UsageError(
-            "--report -: expected a file name; --json prints the report on the standard output"
-        )
     try:
         probe_output(report, force=force, inputs=inputs, by_writing=by_writing)
     except OutputError as error:
         raise OutputError(f"{error}. This is the report: --report gives it another name") from error
-    if output != STDOUT and Path(report).resolve() == Path(output).resolve():
+
+
+def check_names(output: str, report: str | None) -> None:
+    """Refuse names that no file of the kind can have.
+
+    Raises
+    ------
+    UsageError
+    """
+    if output != STDOUT:
+        output_format(output)
+    if report == STDOUT:
         raise UsageError(
-            f"--report and --output are the same file, {printable(report)}; give two names"
+            "--report -: expected a file name; --json prints the report on the standard output"
+        )
+    both = report is not None and output != STDOUT
+    if both and Path(str(report)).resolve() == Path(output).resolve():
+        raise UsageError(
+            f"--report and --output are the same file, {printable(output)}; give two names"
         )
 
 

@@ -11,12 +11,12 @@ from momentc.cgroup import memory_limit
 from momentc.effort import removal_seconds, surplus_bytes, working_order
 from momentc.errors import MemoryBudgetError, RequestError, UsageError
 from momentc.files.jobs import CompressJob
-from momentc.files.names import is_file_name, output_of, report_of
+from momentc.files.names import is_file_name, made_folder, output_of, report_of
 from momentc.files.parts import shard_rows
 from momentc.files.ranges import RANGE_ROWS, cut_ranges
 from momentc.options import CompressOptions
 from momentc.streaming.plan import StreamPlan, plan_stream
-from momentc.text import format_bytes
+from momentc.text import format_bytes, printable
 
 if TYPE_CHECKING:
     from momentc.io.source import Source
@@ -211,27 +211,24 @@ class CompressPlan:
             "fewer columns with --columns or give a larger target"
         )
 
-    def check_output(self, *, force: bool) -> None:
+    def check_output(self, job: CompressJob) -> None:
         """Refuse an output that the run would refuse; nothing is written to try it.
-
-        Parameters
-        ----------
-        force : bool
-            Whether existing files may be replaced.
 
         Raises
         ------
         UsageError, OutputError
             See :func:`momentc.files.outputs.probe`.
         """
-        from momentc.files.outputs import probe
-        from momentc.io.result_file import output_format
+        from momentc.files.outputs import check_names, probe
+        from momentc.io.atomic import require_folder
 
-        # A shard makes the folder that it was told to write to.
-        if self.rows != (0, self.n_rows) and not Path(self.output).parent.exists():
-            output_format(self.output)
+        folder = Path(self.output).parent
+        if made_folder(job) is not None and not folder.exists():
+            # Nothing is in the way in a folder that is yet to be made.
+            check_names(self.output, self.report)
+            require_folder(folder.parent, printable(str(folder)))
             return
-        probe(self.output, self.report, force=force, inputs=self.inputs, by_writing=False)
+        probe(self.output, self.report, force=job.force, inputs=self.inputs, by_writing=False)
 
     def check_memory(self) -> None:
         """Refuse to start what will not fit.
@@ -298,7 +295,7 @@ def make_plan(job: CompressJob, source: "Source") -> CompressPlan:
     if budget is None:
         budget = WORKER_MEMORY if in_ranges else default_memory()
     rows = (0, source.n_rows) if job.shard is None else shard_rows(source.n_rows, job.shard)
-    copies_through = rows[1] - rows[0] <= target
+    copies_through = source.n_rows <= target
     needed = needed_memory(source, n_columns, largest, job.options)
     # Wide rows of which few columns count are read again at the end.
     carries = source.sequential_only or source.row_bytes <= MOST_CARRIED * 8 * n_columns

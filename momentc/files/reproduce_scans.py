@@ -96,7 +96,8 @@ def reproduce_scan(
             else judge_errors(found["exponents"], grid.ms)
         )
     measured = outcome.content["cells" if job.figure == "fig6" else "rows"]
-    worst = [row["moment_error"] for row in measured]
+    # None is what no number tells: the cell has failed.
+    worst = [row["moment_error"] for row in measured if row["moment_error"] is not None]
     content = {
         "kind": "reproduce",
         "figure": job.figure,

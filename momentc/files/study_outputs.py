@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -113,9 +113,12 @@ def finished_cells(
     with ExitStack() as stack:
         stack.enter_context(output_lock(own))
         if restart:
-            for path in [own] if task is not None else {own, *_journals(place)}:
-                # Tasks that still run would go on writing into a file without a name.
-                with nullcontext() if path == own else output_lock(path):
+            forgotten = [own] if task is not None else sorted({own, *_journals(place)})
+            with ExitStack() as locks:
+                # All, before any goes: tasks that still run would write on without a name.
+                for path in forgotten:
+                    locks.enter_context(output_lock(path))
+                for path in forgotten:
                     path.unlink(missing_ok=True)
         journal = stack.enter_context(Journal(own, head))
         others = pieces_of_others(place, head, task=task, restart=restart)

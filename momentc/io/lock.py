@@ -87,12 +87,26 @@ def output_lock(path: str | Path) -> Iterator[None]:
 
 @contextmanager
 def _signals_held_back() -> Iterator[None]:
-    """Let what a signal raises come at the end: between, a file would be left that nobody has."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """Let what a signal raises come at the end: between, a file would be left that nobody has.
+
+    By other handlers, not by the mask of this thread: the system may hand the signal to any thread
+    of the process, and Python then calls its handler in the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # nothing is raised here
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    changed = [number for number, handler in handlers.items() if handler is not None]
     try:
+        for number in changed:
+            signal.signal(number, lambda number, _: came.append(number))
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in changed:
+            signal.signal(number, handlers[number])
+        for late in came:
+            signal.raise_signal(late)
 
 
 def _acquire(target: Path, shown: str) -> None:

@@ -247,9 +247,20 @@ def _attach_weights(
         open_container(place, stdin), place.dataset, allow_external=allow_external,
         n_weights=source.n_rows,
     )  # fmt: skip
-    if place.dataset is None and any(True for _ in found.arrays_beside(lambda _: True)):
+    if _was_chosen(found, place.dataset):
         found.warnings += (f"of the arrays in {printable(weights)}, {found.name} are the weights",)
     _attach(source, found)
+
+
+def _was_chosen(found: SourceBase, named: str | None) -> bool:
+    """Whether an array is one of several, and was not named in full."""
+    within = (named or "").strip("/")
+    path = (found.dataset or "").strip("/")
+    if path == within:
+        return False
+    # What lies in a group has more beside that group, most likely.
+    is_deeper = "/" in path.removeprefix(within).strip("/")
+    return is_deeper or any(True for _ in found.arrays_beside(lambda _: True))
 
 
 def _attach(source: SourceBase, weights: SourceBase) -> None:

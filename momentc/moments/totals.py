@@ -73,10 +73,6 @@ class Totals:
         extent, moments = self.extent.in_units(exponent), self.moments.in_units(exponent)
         return Totals(extent, moments, self.columns)
 
-    def with_rows(self, n_rows: int) -> "Totals":
-        """Return the same for so many rows more, which weigh nothing."""
-        return replace(self, extent=replace(self.extent, n_rows=self.extent.n_rows + n_rows))
-
     def with_part(self, other: "Totals") -> "Totals":
         """Return those of both together.
 

@@ -3,8 +3,8 @@
 Each group is reduced in its own box, scaled to [-1, 1]^m: moments are closed under affine maps, so
 this keeps the moments in any coordinates, and the features of a small group are as well
 conditioned as those of a large one. After the reduction the moments of the group are evaluated
-again from its points; a group that misses the tolerance is repaired by a re-solve of its weights,
-and left as it was if that does not help (``repair.py``). Nothing is taken on trust.
+again from its points; a group that misses the tolerance is reduced again with care, and left as it
+was if that does not help (``repair.py``). Nothing is taken on trust.
 """
 
 import threading

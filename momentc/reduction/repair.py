@@ -1,13 +1,12 @@
 """Groups whose moments moved too far are reduced again, with care."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.cells import cell_cuts
+from momentc.cells import cells_of
 from momentc.moments.features import legendre_features
 from momentc.moments.multi_index import ProductPlan
 from momentc.reduction.box import scale_to_box
@@ -38,13 +37,16 @@ def repair_group(
     Returns
     -------
     int
-        The number of weights that became 0; 0 if nothing helps: the group is then left as it was.
+        The number of weights that became 0: fewer than asked for if only the pieces of a large
+        group can be reduced, 0 if nothing helps and the group is left as it was.
     """
     before = weights[own]
     left = own[before > 0.0]
     n_living = n_left = len(left)
     while n_left > max(WHOLE * plan.n_moments, n_keep):
-        for piece in _pieces(points, left, PIECE * plan.n_moments):
+        order, edges = cells_of(points[left], PIECE * plan.n_moments)
+        for first, last in pairwise(edges.tolist()):
+            piece = left[order[first:last]]
             keep = max(plan.n_moments, len(piece) - (n_left - n_keep))
             n_left -= _reduce_with_care(points, weights, piece, keep, plan)
         if n_left == len(left):
@@ -58,16 +60,6 @@ def repair_group(
         weights[own] = before
         return 0
     return n_living - n_left
-
-
-def _pieces(
-    points: NDArray[np.float64], own: NDArray[np.int64], size: int
-) -> Iterator[NDArray[np.int64]]:
-    """Yield pieces of ``size`` points or up to twice as many, cut at medians."""
-    depth = int(np.log2(len(own) / size))
-    order, edges, _, _ = cell_cuts(np.ascontiguousarray(points[own].T), depth)
-    for first, last in pairwise(edges.tolist()):
-        yield own[order[first:last]]
 
 
 def _features_in_box(

@@ -7,7 +7,7 @@ input that were streamed apart, on other machines or at other times, merge exact
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Final
 
@@ -148,8 +148,6 @@ class CellStream:
         )
         self.totals: Totals | None = None
         self._is_whole = True
-        # Rows that passed before the first that counts.
-        self._n_light = 0
 
     def __len__(self) -> int:
         """Return the number of points that are left so far."""
@@ -157,7 +155,7 @@ class CellStream:
 
     @property
     def n_rows(self) -> int:
-        """Rows that have passed."""
+        """Rows that have passed and count for something."""
         return 0 if self.totals is None else self.totals.extent.n_rows
 
     def add(
@@ -196,19 +194,15 @@ class CellStream:
             scaled = scaled_weights(weights, setting.exponent)
         self._require_weights(scaled)
         felt = count_for_something(scaled)
-        n_passed, n = len(points), int(np.count_nonzero(felt))
+        n = int(np.count_nonzero(felt))
         if n == 0:
-            if self.totals is None:
-                self._n_light += n_passed
-            else:
-                self.totals = self.totals.with_rows(n_passed)
             return
         if n < len(points):
             points, scaled, index, raw = points[felt], scaled[felt], index[felt], raw[felt]
         columns = setting.frame.columns
         tasks = [slice(start, start + TASK_ROWS) for start in range(0, n, TASK_ROWS)]
         extents = map_function(lambda rows: extent_of(points[rows], scaled[rows]), tasks)
-        own = replace(reduce(Extent.with_part, extents), n_rows=self._n_light + n_passed)
+        own = reduce(Extent.with_part, extents)
         self._require_reach(own)
         before = self.totals
         extent = own if before is None else before.extent.with_part(own)
@@ -226,7 +220,7 @@ class CellStream:
         totals = Totals.of_parts(extent, [*known, *map_function(take_in, tasks)], columns)
         require_finite(totals.moments)
         with self._all_or_nothing():
-            self.totals, self._n_light = totals, 0
+            self.totals = totals
             self._store.add(local, scaled, index, raw, cells, map_function)
 
     def take_over(
@@ -308,7 +302,6 @@ class CellStream:
         self._store.restore(arrays)
         self.totals = None
         self._is_whole = True
-        self._n_light = 0
         if "moments" in arrays:
             setting = self.setting
             self.totals = totals_of(arrays, setting.frame.columns, setting.compared)

@@ -227,6 +227,40 @@ def test_dry_run_refuses_what_stands_in_the_way(invoke: Invoke, data: Path, tmp_
     assert "is the input" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        (("--shard", "1/4", "-o", "new/"), 0), (("--shard", "1/1", "-o", "new/"), 0),
+        (("--shard", "1/4", "-o", "new/p.npz"), 6), (("--shard", "1/4", "-o", "new/er/"), 6),
+        (("--shard", "1/4", "-o", "new/", "--report", "-"), 2),
+        (("--columns", ":4900"), 4),
+    ],
+)  # fmt: skip
+def test_dry_run_and_run_agree(
+    invoke: Invoke, tmp_path: Path, asked: tuple[str, ...], code: int
+) -> None:
+    shape = (300, 4900) if "--columns" in asked else (2048, 5)
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=shape))
+    command = ("compress", "x.npy", "-k", "2", "-n", "100", *asked, "-q")
+    dry = invoke(*command, "--dry-run")
+    assert dry.code == code, dry.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy"]
+    run = invoke(*command)
+    assert run.code == code, run.stderr
+
+
+def test_the_plan_of_a_shard_that_has_fewer_rows_than_the_target(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    """They are not copied through: other parts may have more."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(2048, 5)))
+    command = ("compress", "x.npy", "-k", "5", "-n", "200", "--shard", "1/16")
+    said = invoke(*command, "--dry-run").text
+    assert "the target is below the number of moments" in said
+    assert "would be kept" not in said
+    assert invoke(*command).code == 4
+
+
 def test_dry_run_table(invoke: Invoke, data: Path) -> None:
     outcome = invoke("compress", "data.h5", "-k", "4", "-n", "12", "--dry-run", "-w", "mass")
     assert outcome.code == 0

@@ -23,7 +23,6 @@ import pytest
 from momentc.errors import VerificationError
 from momentc.files import scan as scan_on_files
 from momentc.files import study_outputs
-from momentc.io.lock import output_lock
 from momentc.pipeline.points import compress_points
 from momentc.study import methods
 from momentc.study.methods import METHODS, Dataset, Reduced, Task
@@ -395,16 +394,21 @@ def test_what_a_running_task_has_finished_is_not_forgotten(
     invoke: Invoke, data: Path, tmp_path: Path
 ) -> None:
     scan = (*SCAN, "--k", "1:3", "--target", "30", "-o", "s.csv", "--method", "momentc")
-    assert invoke(*scan, "--task", "1/2").code == 0
-    (journal,) = tmp_path.glob("s.csv.task-*.jsonl")
-    before = journal.read_bytes()
-    with output_lock(journal):
+    for task in ("1/3", "2/3"):
+        assert invoke(*scan, "--task", task).code == 0
+    before = {path: path.read_bytes() for path in tmp_path.glob("s.csv.task-*.jsonl")}
+    assert len(before) == 2
+    for journal in before:
+        lock = journal.with_name(f".{journal.name}.lock")
+        owner = {"host": socket.gethostname(), "pid": os.getppid(), "time": "just now"}
+        lock.write_text(json.dumps(owner))
         refused = invoke(*scan, "--restart")
-    assert refused.code == 6
-    assert f"{journal.name} is being written by another run" in refused.stderr
-    assert journal.read_bytes() == before
+        assert refused.code == 6
+        assert f"{journal.name} is being written by another run" in refused.stderr
+        assert {path: path.read_bytes() for path in before} == before
+        lock.unlink()
     assert invoke(*scan, "--restart").code == 0
-    assert not journal.exists()
+    assert list(tmp_path.glob("s.csv.task-*.jsonl")) == []
 
 
 @pytest.mark.parametrize("output", [("-o", "w.csv"), ("-o", "s.csv", "--plot", "w.png")])

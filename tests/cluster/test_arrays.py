@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from dask import array
+from dask.delayed import delayed
 from distributed import Client, LocalCluster
 
 import momentc
@@ -40,6 +41,19 @@ def test_moments_rows_and_weights(
     again = momentc.dask.compress(there, k=3, target=100, weights=heavy, effort="low")
     assert np.array_equal(again.weights, kept.weights)
     assert np.array_equal(again.index, kept.index)
+
+
+def test_masked_entries(client: Client) -> None:
+    """An array knows of them only if its maker said so; its chunks always do."""
+    values = np.ma.masked_greater(np.arange(5000.0), 4000.0)
+    plain = array.from_array(np.arange(5000.0), chunks=1000)
+    said = array.ma.masked_array(plain, plain > 4000.0)
+    unsaid = array.from_delayed(delayed(values), shape=(5000,), dtype=float)
+    for points, weights in ((said, None), (unsaid, None), (plain, said), (plain, values)):
+        with pytest.raises(InputError, match="masked entries, and they would count"):
+            momentc.dask.compress(points, k=2, target=20, weights=weights)
+    nothing = array.ma.masked_array(plain, plain < 0.0)
+    assert len(momentc.dask.compress(nothing, k=2, target=20, effort="low")) == 20
 
 
 def test_few_rows_that_count(
@@ -90,10 +104,6 @@ def test_what_is_no_such_array(client: Client) -> None:
         momentc.dask.compress(values, weights=np.ones(3))
     with pytest.raises(InputError, match="complex128"):
         momentc.dask.compress(values * 1j)
-    masked = array.ma.masked_array(values, values > 50.0)
-    for points, weights in ((masked, None), (values, masked), (values, masked.compute())):
-        with pytest.raises(InputError, match="is a masked one: what is masked would count"):
-            momentc.dask.compress(points, weights=weights)
     with pytest.raises(UsageError, match="random_state must be at least 0"):
         momentc.dask.compress(values, random_state=-1)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -228,6 +229,24 @@ def test_the_weights_of_a_file_of_several_arrays(
     message = message_of(InputError, lambda: open_source("x.npy", weights="damaged.npz"))
     assert "Name the one that is meant" in message
     assert "damaged.npz:weights" in message, "why the other was not looked at"
+
+
+def test_which_array_of_a_group_was_chosen(points: NDArray[np.float64]) -> None:
+    np.save("x.npy", points)
+    mass = np.arange(1.0, 1001.0)
+    with h5py.File("w.h5", "w") as file:
+        file["a/weights"], file["b/labels"], file["alone/w"] = mass, mass, mass
+        file["two/w"], file["two/labels"] = mass, mass
+    for place, chosen in (
+        ("w.h5:/two", "/two/w"), ("w.h5:/alone", None), ("w.h5:/a/weights", None),
+    ):  # fmt: skip
+        with open_source("x.npy", weights=place) as source:
+            told = (f"of the arrays in {place}, w.h5:{chosen} are the weights",)
+            assert source.warnings == (told if chosen else ())
+    with h5py.File("w.h5", "a") as file:
+        del file["two"], file["alone"]
+    with open_source("x.npy", weights="w.h5") as source:
+        assert source.warnings == ("of the arrays in w.h5, w.h5:/a/weights are the weights",)
 
 
 def test_what_is_to_be_said_of_the_weights(points: NDArray[np.float64]) -> None:

@@ -339,7 +339,7 @@ def test_rows_beside_light_ones_of_a_block_come_along() -> None:
     options = CompressOptions(2, 30, 0, threads=1)
     setting = small_setting(points[heavy], weights[heavy], options)
     stream = let_pass(new_stream(setting, 16), points, weights)
-    assert stream.n_rows == 300
+    assert stream.n_rows == 200
     assert np.all(heavy[stream.points()[2]])
     assert_carried(stream, points)
 
