@@ -57,14 +57,17 @@ def test_masked_entries(client: Client) -> None:
 
 
 def test_few_rows_that_count(
-    client: Client, points: np.ndarray[tuple[int, int], np.dtype[np.float32]]
+    client: Client,
+    points: np.ndarray[tuple[int, int], np.dtype[np.float32]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """None of them in the chunks that are looked at first, and then none at all."""
-    there = array.from_array(points, chunks=(100, 3))
+    monkeypatch.setattr("momentc.dask.SAMPLE_CHUNKS", 4)
+    there = array.from_array(points, chunks=(2000, 3))
     weights = np.zeros(N_ROWS)
-    weights[100:200:3] = 1.0
+    weights[2000:2100:3] = 1.0
     kept = momentc.dask.compress(there, k=2, target=20, weights=weights, effort="low")
-    assert set(kept.index.tolist()) <= set(range(100, 200, 3))
+    assert set(kept.index.tolist()) <= set(range(2000, 2100, 3))
     assert momentc.verify_moments(points, kept, k=2, weights=weights).ok
     with pytest.raises(InputError, match="none of the rows of the array counts"):
         momentc.dask.compress(there, k=2, target=20, weights=np.zeros(N_ROWS))
