@@ -25,7 +25,7 @@ from momentc.pipeline.points import compress_points
 from momentc.verification import MomentComparison, blocks_of, compare_moments
 from momentc.weighted import WeightedSet
 
-__all__ = ["MomentCompressor", "compress", "require_tolerance", "verify_moments"]
+__all__ = ["MomentCompressor", "compress", "options_of", "require_tolerance", "verify_moments"]
 
 # Arguments of the compressor's constructor.
 PARAMETERS = ("k", "target", "random_state", "threads", "tolerance", "effort")
@@ -292,9 +292,23 @@ class MomentCompressor:
         return f"{type(self).__name__}({values})"
 
     def _options(self) -> CompressOptions:
-        # Not None, as elsewhere: the same call gives the same result.
-        seed = require_integer("random_state", self.random_state, 0)
-        return CompressOptions(self.k, self.target, seed, self.threads, self.tolerance, self.effort)
+        return options_of(
+            self.k, self.target, self.random_state, self.threads, self.tolerance, self.effort
+        )
+
+
+def options_of(
+    k: int, target: int, random_state: int, threads: int, tolerance: float, effort: Effort
+) -> CompressOptions:
+    """Return the options under the names that they have in Python.
+
+    Raises
+    ------
+    UsageError
+    """
+    # Not None, as elsewhere: the same call gives the same result.
+    seed = require_integer("random_state", random_state, 0)
+    return CompressOptions(k, target, seed, threads, tolerance, effort)
 
 
 def verify_moments(

@@ -14,6 +14,7 @@ from momentc.moments.discrepancy import (
 )
 from momentc.moments.frame import Frame
 from momentc.moments.multi_index import n_moments
+from momentc.options import CompressOptions
 from momentc.weighted import WeightedSet
 
 __all__ = ["Compression", "certify"]
@@ -27,9 +28,10 @@ class Compression:
     ----------
     support : WeightedSet
         The points that are kept, in the input's order; ``index`` counts the input's rows.
-    k, kept_order : int
-        The order asked for, and the order K >= k that the reductions kept.
-    target, seed : int
+    options : CompressOptions
+        As asked for.
+    kept_order : int
+        The order K >= k that the reductions kept.
     n_points, n_distinct : int
         Of the input: rows, and distinct rows (None if not known).
     error : tuple of float
@@ -37,7 +39,6 @@ class Compression:
         few enough, K + 1 and K + 2.
     relative_error : tuple of float
         Relative Frobenius error of the moment tensors in the user's coordinates, by order.
-    tolerance : float
     frame : Frame
         Of the input; the errors are in it.
     moments : Moments
@@ -49,19 +50,36 @@ class Compression:
     """
 
     support: WeightedSet
-    k: int
+    options: CompressOptions
     kept_order: int
-    target: int
-    seed: int
     n_points: int
     n_distinct: int | None
     error: tuple[float, ...]
     relative_error: tuple[float, ...]
-    tolerance: float
     frame: Frame
     moments: Moments
     notes: tuple[str, ...]
     stages: tuple[tuple[str, float], ...]
+
+    @property
+    def k(self) -> int:
+        """The order asked for."""
+        return self.options.k
+
+    @property
+    def target(self) -> int:
+        """Points to keep at most."""
+        return self.options.target
+
+    @property
+    def seed(self) -> int:
+        """Of every random choice."""
+        return self.options.seed
+
+    @property
+    def tolerance(self) -> float:
+        """Largest moment error that passes."""
+        return self.options.tolerance
 
     @property
     def n_columns(self) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from momentc.api import require_tolerance
+from momentc.api import options_of, require_tolerance
 from momentc.engine.dask_cluster import current_client, tree_on
 from momentc.engine.threads import thread_map
 from momentc.errors import InputError, UsageError
@@ -20,7 +20,7 @@ from momentc.io.base import ArraySource
 from momentc.io.convert import load_points
 from momentc.io.numeric import require_real, to_float64
 from momentc.io.weights import weight_rows
-from momentc.options import DEFAULT_TOLERANCE, CompressOptions, Effort, require_integer
+from momentc.options import DEFAULT_TOLERANCE, Effort
 from momentc.streaming.shape import State, StreamShape
 from momentc.weighted import WeightedSet, rows_as_bytes
 
@@ -78,8 +78,7 @@ def compress(
         As :func:`momentc.compress`.
     """
     client = current_client()
-    random_state = require_integer("random_state", random_state, 0)
-    options = CompressOptions(k, target, random_state, threads, tolerance, effort)
+    options = options_of(k, target, random_state, threads, tolerance, effort)
     chunks = _chunks(points, weights)
     dtype = points.dtype
     sample, sample_weights = _sample(client, chunks, points.shape[0])

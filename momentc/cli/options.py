@@ -180,7 +180,7 @@ def check_stdout(output: str | None, *, as_json: bool, is_text: bool = False) ->
         ``-`` is the standard output.
     as_json : bool
     is_text : bool
-        What goes to ``output`` may go to a terminal, and is not the only file that can be written.
+        What goes to ``output`` is a table, which a terminal can show; there is no other report.
 
     Raises
     ------

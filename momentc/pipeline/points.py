@@ -102,15 +102,12 @@ def compress_points(
     final_weights = weights if copied else np.ldexp(kept_weights, exponent)
     return Compression(
         support=WeightedSet(points[index], final_weights, index),
-        k=options.k,
+        options=options,
         kept_order=order,
-        target=options.target,
-        seed=options.seed,
         n_points=len(points),
         n_distinct=n_distinct,
         error=error,
         relative_error=relative,
-        tolerance=options.tolerance,
         frame=frame,
         moments=moments.in_units(exponent),
         notes=(

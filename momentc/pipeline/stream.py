@@ -101,15 +101,12 @@ def compress_stream(
     chosen = rows[kept]
     return Compression(
         support=WeightedSet(raw[chosen], np.ldexp(kept_weights, exponent), index[chosen]),
-        k=options.k,
+        options=options,
         kept_order=order,
-        target=options.target,
-        seed=options.seed,
         n_points=extent.n_rows,
         n_distinct=None,
         error=error,
         relative_error=relative,
-        tolerance=options.tolerance,
         frame=frame,
         moments=moments.in_units(exponent),
         notes=(
@@ -136,15 +133,12 @@ def _nothing(stream: CellStream, options: CompressOptions) -> Compression:
     exact = (0.0,) * (setting.compared + 1)
     return Compression(
         support=WeightedSet(raw, weights, index),
-        k=options.k,
+        options=options,
         kept_order=setting.order,
-        target=options.target,
-        seed=options.seed,
         n_points=0,
         n_distinct=None,
         error=exact,
         relative_error=exact,
-        tolerance=options.tolerance,
         frame=frame,
         moments=moments,
         notes=("no row of this part counts, so it has none; merge takes it like the others",),
