@@ -143,10 +143,11 @@ def _rows_that_share_a_bit(
     starts = range(0, max(1, n), part)
     # Each part has bits of its own; where two have the same, it is shared.
     n_words = 2 ** (n * BITS // 64).bit_length()
-    fields = np.zeros((len(starts), 2, n_words), dtype=np.uint64)
+    fields = np.empty((len(starts), 2, n_words), dtype=np.uint64)
 
     def mark(place: int) -> bool:
         own = hashes[starts[place] : starts[place] + part]
+        fields[place] = 0
         return bool(_mark_bits(own, *fields[place]))
 
     if any(list(map_function(mark, range(len(starts))))):

@@ -243,6 +243,10 @@ class SourceBase(ABC):
         """First row after the unit that the row before `row` is in."""
         return min(self.n_rows, -(-row // self._unit_rows) * self._unit_rows)
 
+    def held(self) -> NDArray[Any] | None:
+        """Return all raw rows where they are in memory; see `Source.held`."""
+        return None
+
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return chosen raw rows; see `Source.take`."""
         rows = np.asarray(rows, dtype=np.int64)
@@ -368,3 +372,7 @@ class ArraySource(SourceBase):
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         return self._points[start:stop].copy(order="C")
+
+    def held(self) -> NDArray[Any] | None:
+        """Return the array, if nobody will ask for its fingerprint."""
+        return None if self._hashes else self._points

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError, UsageError
 from momentc.io.base import BLOCK_BYTES, Source
-from momentc.io.numeric import inexact_mask, to_float64
+from momentc.io.numeric import always_exact, inexact_mask, to_float64
 from momentc.io.weights import require_total
 
 __all__ = ["LoadedPoints", "PointBlock", "float64_blocks", "load_points", "select_columns"]
@@ -175,13 +175,10 @@ def float64_blocks(
         message has their number and the first row and column in the numbering of the file. After
         a pass over all rows, also if all weights are 0.
     """
-    n_selected = source.n_columns if columns is None else len(columns)
     if rows_per_block is None:
         rows_per_block = max(1, BLOCK_BYTES // (8 * source.n_columns))
     rows_per_block = max(1, min(rows_per_block, MAX_BLOCK_ELEMENTS // source.n_columns))
-    all_columns = columns is None or (
-        n_selected == source.n_columns and bool(np.all(columns == np.arange(source.n_columns)))
-    )
+    all_columns = _are_all(columns, source.n_columns)
     reads_all = start == 0 and stop in {None, source.n_rows}
     total_weight = 0.0
     not_finite, inexact = _Offences(), _Offences()
@@ -242,6 +239,11 @@ def float64_blocks(
     if reads_all and source.weights_name is not None:
         # Nobody else has seen all of them.
         require_total(total_weight, source.n_rows, source.weights_name)
+
+
+def _are_all(columns: NDArray[np.int64] | None, n_columns: int) -> bool:
+    """Tell whether a choice of columns is no choice."""
+    return columns is None or np.array_equal(columns, np.arange(n_columns))
 
 
 class _Offences:
@@ -310,6 +312,11 @@ def load_points(
     InputError
         See `float64_blocks`; also if no row is left.
     """
+    whole = _copied(source) if _are_all(columns, source.n_columns) else None
+    if whole is not None:
+        if on_rows is not None:
+            on_rows(source.n_rows)
+        return whole
     n_selected = source.n_columns if columns is None else len(columns)
     points = np.empty((source.n_rows, n_selected))
     weights = np.empty(source.n_rows)
@@ -349,3 +356,26 @@ def load_points(
         n_zero_weight,
         n_lossy,
     )
+
+
+def _copied(source: Source) -> LoadedPoints | None:
+    """Return the rows of an array in memory, of which all count; None if it is not as simple.
+
+    At once, not block by block, of which each takes a tenth of a millisecond.
+    """
+    rows = source.held()
+    if rows is None or not always_exact(source.dtype):
+        return None
+    with np.errstate(all="ignore"):  # as in to_float64
+        points = np.array(rows, dtype=np.float64, order="C")
+    # A value that is not finite is one of these: a NaN would be both.
+    if not (np.isfinite(points.min()) and np.isfinite(points.max())):
+        return None
+    given = source.weights
+    if given is None:
+        weights = np.ones(source.n_rows)
+    elif given.min() > 0.0:
+        weights = given.copy()
+    else:
+        return None
+    return LoadedPoints(points, weights, np.arange(source.n_rows, dtype=np.int64), 0, 0, 0)

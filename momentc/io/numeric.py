@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError
 
-__all__ = ["inexact_mask", "require_real", "require_shape", "to_float64"]
+__all__ = ["always_exact", "inexact_mask", "require_real", "require_shape", "to_float64"]
 
 LARGEST_EXACT_INTEGER = 2**53
 """Every integer up to this magnitude is a float64; the next one is not."""
@@ -111,6 +111,11 @@ def to_float64(raw: NDArray[Any]) -> NDArray[np.float64]:
     # row.
     with np.errstate(all="ignore"):
         return raw.astype(np.float64, copy=False)
+
+
+def always_exact(dtype: np.dtype[Any]) -> bool:
+    """Tell whether float64 holds every value of a type of real numbers."""
+    return dtype.itemsize < 8 or (dtype.kind == "f" and dtype.itemsize == 8)
 
 
 def inexact_mask(raw: NDArray[Any], converted: NDArray[np.float64]) -> NDArray[np.bool_] | None:

@@ -122,6 +122,13 @@ class Source(Protocol):
         """
         ...
 
+    def held(self) -> NDArray[Any] | None:
+        """Return all raw rows, not to be written to, where they are in memory anyhow.
+
+        None where they are not, or where the fingerprint wants them to pass by in blocks.
+        """
+        ...
+
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return the raw rows (len(rows), n_columns) of ascending numbers, bit for bit."""
         ...

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from momentc.errors import InputError, UsageError
 from momentc.files.work import Counts
 from momentc.io.base import ArraySource
-from momentc.io.convert import float64_blocks, load_points, select_columns
+from momentc.io.convert import LoadedPoints, float64_blocks, load_points, select_columns
 from momentc.io.numeric import inexact_mask, to_float64
 from momentc.io.source import open_source
 
@@ -39,6 +39,62 @@ def test_every_type_equals_its_float64_copy(dtype: str, order: Any) -> None:
     assert np.array_equal(loaded.points, load_points(ArraySource(array.astype("f8"))).points)
     assert loaded.points.dtype == np.dtype("=f8")
     assert loaded.points.flags.c_contiguous
+
+
+@pytest.mark.parametrize("dtype", ["?", ">i2", "u4", "<f2", ">f4", "f8", ">f8", "i8", "g"])
+@pytest.mark.parametrize("weighted", [None, "positive", "zeros"])
+def test_an_array_loaded_at_once_is_what_its_blocks_are(dtype: str, weighted: str | None) -> None:
+    rng = np.random.default_rng(1)
+    array = (rng.uniform(size=(700, 3)) * 120).astype(dtype)
+    weights = None if weighted is None else rng.uniform(1, 2, size=700)
+    if weights is not None and weighted == "zeros":
+        weights[::7] = 0
+    in_blocks = load_points(ArraySource(array, weights))  # hashed: they pass by in blocks
+    seen: list[int] = []
+    at_once = load_points(ArraySource(array, weights, hashed=False), on_rows=seen.append)
+    for name in LoadedPoints.__slots__:
+        expected, found = getattr(in_blocks, name), getattr(at_once, name)
+        assert np.array_equal(expected, found), name
+        if isinstance(found, np.ndarray):
+            assert found.dtype == expected.dtype
+            assert found.flags.c_contiguous
+            assert found.flags.writeable
+    assert seen[-1] == 700
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("step", [1, 2])
+def test_what_was_loaded_is_no_view_of_the_array(order: Any, step: int) -> None:
+    whole = np.asarray(np.random.default_rng(2).uniform(size=(60, 4)), order=order)
+    array, weights = whole[:, ::step], np.linspace(1, 2, 60)
+    before = array.copy()
+    loaded = load_points(ArraySource(array, weights, hashed=False))
+    array[:], weights[:] = -1.0, 7.0  # the caller fills it with the next batch
+    assert np.array_equal(loaded.points, before)
+    assert np.array_equal(loaded.weights, np.linspace(1, 2, 60))
+
+
+@pytest.mark.parametrize("columns", [np.array([2, 0]), np.array([0, 1]), np.array([0, 1, 2])])
+def test_chosen_columns_of_an_array_in_memory(columns: NDArray[np.int64]) -> None:
+    array = np.arange(12.0).reshape(4, 3)
+    loaded = load_points(ArraySource(array, hashed=False), columns=columns)
+    assert np.array_equal(loaded.points, array[:, columns])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("hashed", [True, False])
+def test_a_bad_value_anywhere_in_an_array_is_found(
+    bad: float, hashed: bool, message_of: Callable[..., str]
+) -> None:
+    for place in range(12):
+        array = np.linspace(-1.0, 1.0, 12).reshape(4, 3)
+        array.flat[place] = bad
+        source = ArraySource(array, name="x", hashed=hashed)
+        message = message_of(InputError, lambda source=source: load_points(source))
+        assert f"row {place // 3}, column {place % 3} of x is {bad}" in message
+        kept = load_points(source, nan="drop")
+        assert kept.n_dropped_nan == 1
+        assert kept.index.tolist() == [row for row in range(4) if row != place // 3]
 
 
 def test_float16_is_widened_before_anything_is_computed() -> None:
