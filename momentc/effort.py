@@ -173,6 +173,8 @@ def surplus_orders(
     if means == "spline" and n_moments(rank, order) <= MOST_CONDITIONS * n_points:
         tried = (largest_order(rank, int(part * n_points)) for part in SURPLUS_PARTS)
         found = {order, *(max(order, candidate) for candidate in tried)}
+        if found == {order} and n_moments(rank, order + 1) <= MOST_CONDITIONS * n_points:
+            found.add(order + 1)  # little is free: the next order is the best use of it, or none
         return sorted(candidate for candidate in found if candidate <= known)
     return []
 
