@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -110,7 +111,8 @@ class MomentCompressor:
     compressed_ : WeightedSet
         The result.
     result_ : momentc.compression.Compression
-        Errors by order, rank, number of moments, notes, seconds by stage.
+        Errors by order, rank, number of moments, notes, seconds by stage; its ``support`` is
+        ``compressed_``.
     """
 
     compressed_: WeightedSet
@@ -161,7 +163,7 @@ class MomentCompressor:
             self.compressed_ = WeightedSet(
                 source.take(index), result.support.weights, index, result.k
             )
-        self.result_ = result
+        self.result_ = replace(result, support=self.compressed_)
         return self
 
     def partial_fit(
@@ -249,7 +251,7 @@ class MomentCompressor:
             raise UsageError("finalize() comes after partial_fit()")
         result, kept = self._batches.compress()
         require_tolerance(result)
-        self.result_, self.compressed_ = result, kept
+        self.result_, self.compressed_ = replace(result, support=kept), kept
         return self
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

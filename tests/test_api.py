@@ -240,3 +240,17 @@ def test_what_scikit_learn_asks() -> None:
         momentc.MomentCompressor(2, 50), {"k": [1, 2]}, scoring=lambda est, X, y=None: -est.k
     )
     assert search.fit(points).best_params_ == {"k": 1}
+
+
+def test_row_numbers_of_the_full_result_count_rows_of_weight_0() -> None:
+    weights = np.ones(len(POINTS))
+    weights[:7] = weights[100:140] = 0.0
+    whole = momentc.MomentCompressor(2, 50).fit(POINTS, sample_weight=weights)
+    in_batches = momentc.MomentCompressor(2, 50)
+    for rows in (slice(0, 300), slice(300, 500)):
+        in_batches.partial_fit(POINTS[rows], sample_weight=weights[rows])
+    for done in (whole, in_batches.finalize()):
+        assert done.result_.support is done.compressed_
+        support = done.result_.support
+        assert np.array_equal(support.points, POINTS[support.index])
+        assert np.all(weights[support.index] > 0.0)

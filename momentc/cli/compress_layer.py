@@ -52,7 +52,8 @@ def compress_layer(
         typer.Option(
             "--outgoing",
             metavar="NAME",
-            help="The Linear layer that reads the neurons. Default: the only one that could.",
+            help="The Linear layer that reads the neurons. Default: the only one in the same "
+            "module that could.",
         ),
     ] = None,
     output: Annotated[

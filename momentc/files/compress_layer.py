@@ -32,7 +32,8 @@ class LayerJob:
     options : CompressOptions
         Order, target, seed, threads, tolerance, effort.
     outgoing : str, optional
-        The Linear layer that reads the neurons. Default: the only one that could.
+        The Linear layer that reads the neurons. Default: the only one in the same module that
+        could.
     output : str, optional
         File to write. Default: ``model.safetensors`` gives ``model.momentc.safetensors``.
     force : bool
@@ -103,6 +104,8 @@ def _output_of(job: LayerJob) -> str:
             raise UsageError(f"{what} is {name!r}; expected the name of a {SUFFIX} file")
     if job.output is None:
         path = Path(job.location)
+        if not path.name:
+            raise UsageError(f"the input is {job.location!r}; expected the name of a {SUFFIX} file")
         return str(path.with_name(path.name.removesuffix(SUFFIX) + ".momentc" + SUFFIX))
     path = Path(job.output)
     # Programs choose the reader by the suffix; a device, such as /dev/null, has none.

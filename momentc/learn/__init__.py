@@ -10,12 +10,7 @@ Nothing is imported before it is used: checkpoints need no torch.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from momentc.learn.attention import (
-        CompressedHeads,
-        HeadSum,
-        compress_heads,
-        compress_query_key,
-    )
+    from momentc.learn.attention import CompressedHeads, compress_heads, compress_query_key
     from momentc.learn.checkpoint import compress_safetensors
     from momentc.learn.datasets import (
         CompressedDataset,
@@ -23,6 +18,7 @@ if TYPE_CHECKING:
         compress_dataset,
         weighted_mean,
     )
+    from momentc.learn.head_sum import HeadSum
     from momentc.learn.layers import CompressedLayer, compress_layer, fold
     from momentc.learn.weighted_linear import WeightedLinear
 
@@ -46,7 +42,7 @@ _HOMES = {
     "CompressedDataset": "datasets",
     "CompressedHeads": "attention",
     "CompressedLayer": "layers",
-    "HeadSum": "attention",
+    "HeadSum": "head_sum",
     "WeightedLinear": "weighted_linear",
     "WeightedSampler": "datasets",
     "compress_dataset": "datasets",

@@ -85,7 +85,8 @@ def compress_safetensors(
         The file to write. Its metadata records under ``momentc:LAYER`` which neurons were kept,
         with which weights c.
     outgoing : str, optional
-        The Linear layer that reads the neurons. Default: the only one that could.
+        The Linear layer that reads the neurons. Default: the only one in the same module that
+        could.
     force : bool
         Replace an existing output (never the input).
 
@@ -196,6 +197,11 @@ def _find_layer(source: TensorFile, layer: str, outgoing: str | None) -> _Layer:
             f"{source.name}: {outgoing}.weight has shape {reader.shape}, expected (outputs, "
             f"{n_neurons}), one column for each neuron of {layer}"
         )
+    own = source.tensors.get(f"{outgoing}.bias")
+    if own is not None and own.shape != (reader.shape[0],):
+        raise InputError(
+            f"{source.name}: {outgoing}.bias has shape {own.shape}, expected ({reader.shape[0]},)"
+        )
     _refuse_more_than_linear(source, (layer, outgoing))
     return _Layer(
         weight=f"{layer}.weight",
@@ -274,17 +280,19 @@ def _is_linear(name: str, tensor: StoredTensor) -> bool:
 
 
 def _only_reader(source: TensorFile, layer: str, n_neurons: int) -> str:
-    """Return the one layer that can read the neurons; layers in the same module come first."""
+    """Return the one layer in the same module that can read the neurons.
+
+    One in another module may belong to anything: its name would be a guess.
+    """
     readers = [
         name.removesuffix(".weight")
         for name, tensor in sorted(source.tensors.items())
         if _is_linear(name, tensor) and tensor.shape[1] == n_neurons and name != f"{layer}.weight"
     ]
     parent = layer.rpartition(".")[0]
-    beside = [name for name in readers if name.rpartition(".")[0] == parent]
-    candidates = beside or readers
+    candidates = [name for name in readers if name.rpartition(".")[0] == parent]
     if len(candidates) != 1:
-        listed = ", ".join(candidates[:MOST_LISTED]) or "none"
+        listed = ", ".join((candidates or readers)[:MOST_LISTED]) or "none"
         raise UsageError(
             f"{source.name}: which layer reads the {n_neurons} neurons of {layer}? Name it with "
             f"outgoing (--outgoing). Layers with as many inputs: {listed}"
@@ -307,7 +315,7 @@ def _norms(tensors: Mapping[str, StoredTensor], layer: str, n_neurons: int) -> l
         name
         for name, tensor in sorted(tensors.items())
         if tensor.shape == (n_neurons,)
-        and name.rpartition(".")[0].rpartition(".")[0] == parent
+        and parent in {name.rpartition(".")[0], name.rpartition(".")[0].rpartition(".")[0]}
         and len(tensors.get(f"{name.rpartition('.')[0]}.weight", tensor).shape) != 2
     ]
 

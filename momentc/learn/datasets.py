@@ -175,7 +175,7 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     losses : (n,) or (n, ...) tensor
         Loss of each sample (``reduction="none"``); further dimensions are averaged evenly.
     weights : (n,) tensor
-        c >= 0, not all 0; converted to the type of the losses.
+        c >= 0, not all 0. They are added up in float32 at least.
 
     Returns
     -------
@@ -195,17 +195,24 @@ def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
             "expected a loss for each weight: use reduction='none'"
         )
     # The shares are rounded once, and not the weights before they are added up.
-    shares = (weights / weights.sum()).to(losses.dtype)
+    wide = _wide(weights)
+    shares = (wide / wide.sum()).to(losses.dtype)
     return (losses.reshape(len(losses), -1).mean(dim=1) * shares).sum()
 
 
 def _check_weights(weights: Tensor) -> None:
     require_numbers("weights", weights)
     usable = weights.dim() == 1 and len(weights) and bool((weights >= 0).all())
-    if not usable or not 0.0 < float(weights.sum()) < float("inf"):
+    if not usable or not 0.0 < float(_wide(weights).sum()) < float("inf"):
         raise UsageError(
-            f"weights must be (n,) numbers >= 0 with a sum > 0, got shape {tuple(weights.shape)}"
+            f"weights must be (n,) finite numbers >= 0 with a sum > 0, got shape "
+            f"{tuple(weights.shape)}"
         )
+
+
+def _wide(weights: Tensor) -> Tensor:
+    """Return the weights in a type in which a million of them can be added up."""
+    return weights.to(torch.promote_types(weights.dtype, torch.float32))
 
 
 def _columns(name: str, tensor: Tensor) -> NDArray[np.float64]:

@@ -14,7 +14,6 @@ hold the weights:
     :class:`momentc.learn.weighted_linear.WeightedLinear`.
 """
 
-import copy
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -22,9 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from momentc.errors import UsageError
+from momentc.learn.copies import copy_of
+from momentc.learn.head_sum import HeadSum
 from momentc.learn.objects import neuron_objects, reduce_objects
 from momentc.learn.tensors import exact_float64, in_type_of, require_numbers
-from momentc.learn.weighted_linear import WeightedLinear
+from momentc.learn.weighted_linear import WeightedLinear, leave_neurons, parameter_like
 from momentc.learn.wiring import find_wiring, linear_of
 from momentc.options import DEFAULT_TOLERANCE, Effort
 
@@ -111,7 +112,7 @@ def compress_layer(
             f"model is a {type(model).__name__}; expected a torch.nn.Module in Python (for a "
             "checkpoint: compress_safetensors)"
         )
-    wiring = find_wiring(model, layer, outgoing)
+    wiring = find_wiring(model, layer, outgoing, target)
     hidden, reader = linear_of(model, layer), linear_of(model, wiring.outgoing)
     has_bias = hidden.bias is not None
     require_numbers(f"{layer}.weight", hidden.weight)
@@ -121,14 +122,14 @@ def compress_layer(
         exact_float64("bias", hidden.bias) if has_bias else None,
         exact_float64("weight", reader.weight),
     )
-    weights = _weights_of(hidden)
+    weights = _weights_of(hidden, reader)
     found = reduce_objects(
         objects,
         k,
         target,
         what=f"neurons of {layer!r} with {hidden.in_features} inputs, "
         f"{'a bias' if has_bias else 'no bias'} and {reader.out_features} outputs",
-        weights=None if weights is None else exact_float64("c_out", weights),
+        weights=None if weights is None else exact_float64("c_in", weights),
         random_state=random_state,
         effort=effort,
         threads=threads,
@@ -136,7 +137,7 @@ def compress_layer(
     )
     index = torch.from_numpy(found.support.index)
     c = torch.from_numpy(found.support.weights)
-    small = copy.deepcopy(model)
+    small = copy_of(model)
     _narrow(small, wiring.incoming, wiring.outgoing, index, c, mode)
     return CompressedLayer(small, wiring.incoming, wiring.outgoing, c, index, found.error)
 
@@ -152,28 +153,17 @@ def fold(model: nn.Module) -> nn.Module:
     model : torch.nn.Module
         Not changed.
     """
-    plain = copy.deepcopy(model)
-    # A module may have two names.
-    folded: dict[int, nn.Linear] = {}
-    for name, module in list(plain.named_modules(remove_duplicate=False)):
-        if id(module) in folded:
-            _replace(plain, name, folded[id(module)])
-        elif isinstance(module, WeightedLinear):
-            linear = nn.Linear(
-                module.in_features,
-                module.out_features,
-                module.bias is not None,
-                device="meta",
-            )
-            weight: Tensor = module.weight
-            c = module.c_in
-            linear.weight = weight if c is None else _folded(weight, c)
-            linear.bias = module.bias
-            linear.train(module.training)
-            if not name:
-                return linear
-            folded[id(module)] = linear
-            _replace(plain, name, linear)
+    plain = copy_of(model)
+    for module in plain.modules():
+        if isinstance(module, WeightedLinear):
+            if module.c_in is not None:
+                module.weight = _folded(module.weight, module.c_in)
+            del module.c_in, module.c_out
+            # In place: whoever else holds the layer, a list of layers say, holds the same.
+            module.__class__ = nn.Linear  # type: ignore[assignment]
+        elif isinstance(module, HeadSum) and module.c is not None:
+            module.out = _folded(module.out, module.c[:, None, None])
+            module.c = None
     return plain
 
 
@@ -182,16 +172,7 @@ def _narrow(
 ) -> None:
     """Leave the kept neurons in both layers around them."""
     hidden, reader = linear_of(model, layer), linear_of(model, outgoing)
-    rows, columns = index.to(hidden.weight.device), index.to(reader.weight.device)
-    hidden.weight = _parameter(hidden.weight[rows], hidden.weight)
-    if hidden.bias is not None:
-        hidden.bias = _parameter(hidden.bias[rows], hidden.bias)
-    reader.weight = _parameter(reader.weight[:, columns], reader.weight)
-    hidden.out_features = reader.in_features = len(index)
-    if isinstance(hidden, WeightedLinear):
-        hidden.c_out = None
-    if isinstance(reader, WeightedLinear):
-        reader.c_in = None
+    leave_neurons(hidden, reader, index)
     if mode == "folded":
         reader.weight = _folded(reader.weight, c)
         return
@@ -200,43 +181,48 @@ def _narrow(
             "a TransformerEncoderLayer computes with the weights of its layers directly, without "
             "their forward, where no gradients are wanted; use mode='folded'"
         )
-    for name, linear in ((layer, hidden), (outgoing, reader)):
-        _replace(model, name, _as_weighted(linear))
-    weighted_hidden, weighted_reader = model.get_submodule(layer), model.get_submodule(outgoing)
-    assert isinstance(weighted_hidden, WeightedLinear)
-    assert isinstance(weighted_reader, WeightedLinear)
     # Each a tensor of its own, whatever the types: saved and moved one by one.
-    weighted_hidden.c_out = in_type_of(c, hidden.weight, "weights c of the neurons")
-    weighted_reader.c_in = in_type_of(c, reader.weight, "weights c of the neurons")
+    _weighted(hidden).c_out = in_type_of(c, hidden.weight, "weights c of the neurons")
+    _weighted(reader).c_in = in_type_of(c, reader.weight, "weights c of the neurons")
 
 
-def _weights_of(hidden: nn.Linear) -> Tensor | None:
-    """Return the weights that the neurons have already, from an earlier compression."""
-    return hidden.c_out if isinstance(hidden, WeightedLinear) else None
+def _weights_of(hidden: nn.Linear, reader: nn.Linear) -> Tensor | None:
+    """Return the weights that the neurons have already, from an earlier compression.
+
+    Raises
+    ------
+    UsageError
+        The two layers do not say the same.
+    """
+    c_out = hidden.c_out if isinstance(hidden, WeightedLinear) else None
+    c_in = reader.c_in if isinstance(reader, WeightedLinear) else None
+    if c_out is None and c_in is None:
+        return None
+    # The types of the two layers may differ: then one is the other, rounded.
+    if c_out is None or c_in is None or not any(
+        torch.equal(c_out.cpu().to(kind), c_in.cpu().to(kind)) for kind in (c_out.dtype, c_in.dtype)
+    ):  # fmt: skip
+        raise UsageError(
+            "the weights of the neurons, c_out of the layer and c_in of the next one, are not the "
+            "same; give both layers the same weights, or none"
+        )
+    return c_in
 
 
-def _as_weighted(linear: nn.Linear) -> WeightedLinear:
-    """Return the same layer, parameters and all, as a weighted one."""
-    if isinstance(linear, WeightedLinear):
-        return linear
-    weighted = WeightedLinear(
-        linear.in_features, linear.out_features, linear.bias is not None, device="meta"
-    )
-    weighted.weight, weighted.bias = linear.weight, linear.bias
-    weighted.train(linear.training)
-    return weighted
+def _weighted(linear: nn.Linear) -> WeightedLinear:
+    """Make a layer a weighted one.
+
+    In place: whoever else holds it, a list of layers say, holds the same.
+    """
+    if not isinstance(linear, WeightedLinear):
+        linear.__class__ = WeightedLinear
+        assert isinstance(linear, WeightedLinear)
+        linear.register_buffer("c_in", None)
+        linear.register_buffer("c_out", None)
+    return linear
 
 
 def _folded(weight: Tensor, c: Tensor) -> nn.Parameter:
     """Return ``c_j v_j``, the product rounded once, to the type of the weights."""
     product = weight.detach().double() * c.to(weight.device).double()
-    return _parameter(in_type_of(product, weight, "folded weights"), weight)
-
-
-def _parameter(value: Tensor, like: Tensor) -> nn.Parameter:
-    return nn.Parameter(value.detach().clone(), requires_grad=like.requires_grad)
-
-
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, last = name.rpartition(".")
-    setattr(model.get_submodule(parent), last, module)
+    return parameter_like(in_type_of(product, weight, "folded weights"), weight)

@@ -23,8 +23,10 @@ def require_numbers(name: str, value: Any) -> None:
         raise UsageError(f"{name} is a {type(value).__name__}; expected a torch.Tensor")
     if value.is_complex():
         raise UsageError(f"{name} has type {value.dtype}; expected real numbers")
-    if value.layout is not torch.strided or value.is_meta:
+    if value.layout is not torch.strided or value.is_meta or value.is_quantized:
         kind = "on the meta device" if value.is_meta else f"of layout {value.layout}"
+        if value.is_quantized:
+            kind = "quantized"
         raise UsageError(f"{name} is {kind}; expected a dense tensor with its numbers")
 
 

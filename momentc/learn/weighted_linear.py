@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["WeightedLinear", "scale_gradient"]
+from momentc.errors import UsageError
+
+__all__ = ["WeightedLinear", "leave_neurons", "parameter_like", "scale_gradient"]
 
 
 class _ScaleGradient(torch.autograd.Function):
@@ -74,6 +76,11 @@ class WeightedLinear(nn.Linear):
         Weights of the neurons that it computes: they divide the gradients of its weights and
         biases, and are applied by the next layer, as its `c_in`.
 
+    Raises
+    ------
+    UsageError
+        Weights of another shape, or not all > 0.
+
     Notes
     -----
     Both are buffers: no optimizer changes them, and ``state_dict`` has them. With weights of 1 the
@@ -94,6 +101,14 @@ class WeightedLinear(nn.Linear):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        for name, c, size in (("c_in", c_in, in_features), ("c_out", c_out, out_features)):
+            # Other shapes would be broadcast, over samples for instance. (Meta tensors have none.)
+            if c is not None and (
+                tuple(c.shape) != (size,) or not (c.is_meta or bool((c > 0).all()))
+            ):
+                raise UsageError(
+                    f"{name} has shape {tuple(c.shape)}; expected ({size},) numbers > 0"
+                )
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
         self.register_buffer("c_in", None if c_in is None else c_in.to(self.weight, copy=True))
         self.register_buffer("c_out", None if c_out is None else c_out.to(self.weight, copy=True))
@@ -115,3 +130,26 @@ class WeightedLinear(nn.Linear):
         """Say which sides are weighted."""
         sides = [name for name in ("c_in", "c_out") if getattr(self, name) is not None]
         return f"{super().extra_repr()}, weighted={'+'.join(sides) or 'no'}"
+
+
+def leave_neurons(hidden: nn.Linear, reader: nn.Linear, which: Tensor | slice) -> None:
+    """Leave only some neurons in the two layers around them, without their weights c."""
+    rows, columns = (
+        (which.to(hidden.weight.device), which.to(reader.weight.device))
+        if isinstance(which, Tensor)
+        else (which, which)
+    )
+    hidden.weight = parameter_like(hidden.weight[rows], hidden.weight)
+    if hidden.bias is not None:
+        hidden.bias = parameter_like(hidden.bias[rows], hidden.bias)
+    reader.weight = parameter_like(reader.weight[:, columns], reader.weight)
+    hidden.out_features = reader.in_features = len(hidden.weight)
+    if isinstance(hidden, WeightedLinear):
+        hidden.c_out = None
+    if isinstance(reader, WeightedLinear):
+        reader.c_in = None
+
+
+def parameter_like(value: Tensor, like: Tensor) -> nn.Parameter:
+    """Return a copy of numbers as a parameter that is trained if another is."""
+    return nn.Parameter(value.detach().clone(), requires_grad=like.requires_grad)

@@ -12,11 +12,9 @@ own, it is taken to be called as a whole; otherwise the caller names the next la
 what stands in between.
 """
 
-import copy
 import inspect
 import random
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +22,10 @@ import torch
 from torch import fx, nn
 
 from momentc.errors import UsageError
+from momentc.learn.copies import copy_of
+from momentc.learn.weighted_linear import WeightedLinear, leave_neurons
 
-__all__ = ["Wiring", "find_wiring"]
+__all__ = ["Wiring", "find_wiring", "linear_of", "refuse_hooks"]
 
 # Modules without parameters that apply one function to each number alone. Dropout is one on
 # average: it treats all neurons alike.
@@ -39,18 +39,23 @@ ELEMENTWISE_MODULES = (
 # Names of functions and methods of tensors with the same property, whatever their number
 # arguments; with two tensors, where both are computed from the neurons.
 ELEMENTWISE_NAMES = frozenset((
-    "abs", "add", "arctan", "atan", "celu", "clamp", "clone", "contiguous", "cos", "cosh", "div",
-    "dropout", "elu", "erf", "exp", "float", "gelu", "hardshrink", "hardsigmoid", "hardswish",
-    "hardtanh", "leaky_relu", "log1p", "logsigmoid", "mish", "mul", "neg", "pow", "relu", "relu6",
-    "selu", "sigmoid", "silu", "sin", "sinh", "softplus", "softshrink", "softsign", "square",
-    "sub", "tanh", "tanhshrink", "to", "truediv",
+    "abs", "add", "arctan", "atan", "bfloat16", "celu", "clamp", "clamp_max", "clamp_min", "clip",
+    "clone", "contiguous", "cos", "cosh", "div", "double", "dropout", "elu", "erf", "exp", "expm1",
+    "float", "ge", "gelu", "gt", "half", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "le",
+    "leaky_relu", "log", "log1p", "logsigmoid", "lt", "maximum", "minimum", "mish", "mul", "neg",
+    "pow", "reciprocal", "relu", "relu6", "rsqrt", "selu", "sigmoid", "sign", "silu", "sin",
+    "sinh", "softplus", "softshrink", "softsign", "sqrt", "square", "sub", "tanh", "tanhshrink",
+    "threshold", "to", "truediv", "where",
 ))  # fmt: skip
 
+# Whose functions those names are; a user's own may do anything.
+KNOWN_MODULES = ("torch", "_operator", "operator")
 
-# A number that stands nowhere else, in place of the number of neurons.
-UNUSUAL_WIDTH = 1_000_003
+# What forward may ask a parameter for besides: it has nothing to do with the number of neurons.
+HARMLESS_ATTRIBUTES = frozenset(("dtype", "device"))
 
-NOTHING: Mapping[str, str] = {}
+# The name under which a trace keeps a tensor that forward has made.
+CONSTANT = "_tensor_constant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,39 @@ class Wiring:
     traced: bool
 
 
-def find_wiring(model: nn.Module, layer: str, outgoing: str | None) -> Wiring:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trace:
+    """What a forward does.
+
+    Parameters
+    ----------
+    graph : torch.fx.Graph
+    constants : tuple of tensor
+        Those that it makes.
+    """
+
+    graph: fx.Graph
+    constants: tuple[torch.Tensor, ...]
+
+    def steps(self) -> list[tuple[str, ...]]:
+        """Return the steps in words, the tensors that are made without their numbers."""
+        return [
+            tuple(
+                re.sub(rf"{CONSTANT}\d+", CONSTANT, str(part))
+                for part in (node.op, node.target, node.args, node.kwargs)
+            )
+            for node in self.graph.nodes
+        ]
+
+    def makes_the_same(self, other: "_Trace") -> bool:
+        """Tell whether the tensors that are made are the same."""
+        return len(self.constants) == len(other.constants) and all(
+            mine.dtype == theirs.dtype and torch.equal(mine, theirs)
+            for mine, theirs in zip(self.constants, other.constants, strict=True)
+        )
+
+
+def find_wiring(model: nn.Module, layer: str, outgoing: str | None, target: int) -> Wiring:
     """Find the Linear layer that reads the neurons of `layer`.
 
     Parameters
@@ -80,6 +117,8 @@ def find_wiring(model: nn.Module, layer: str, outgoing: str | None) -> Wiring:
         Name of the hidden Linear layer, as ``named_modules`` gives it.
     outgoing : str or None
         Name of the next Linear layer; needed only if ``forward`` cannot be traced.
+    target : int
+        Neurons that will be left: forward must do the same with them.
 
     Raises
     ------
@@ -88,7 +127,11 @@ def find_wiring(model: nn.Module, layer: str, outgoing: str | None) -> Wiring:
         none was named and ``forward`` cannot be traced.
     """
     hidden = linear_of(model, layer)
-    found = _trace_inwards(model, layer, outgoing)
+    # A module may have several names; a trace knows it by the first.
+    layer = _first_name(model, hidden)
+    if outgoing is not None:
+        outgoing = _first_name(model, linear_of(model, outgoing))
+    found = _trace_inwards(model, layer, outgoing, target)
     if found is not None and outgoing is not None and found != outgoing:
         raise UsageError(
             f"the outputs of {layer!r} are read by {found!r}, not by {outgoing!r}; leave outgoing "
@@ -109,7 +152,7 @@ def find_wiring(model: nn.Module, layer: str, outgoing: str | None) -> Wiring:
         )
     for end in (layer, name):
         _refuse_ties(model, end)
-        _refuse_hooks(linear_of(model, end), end)
+        refuse_hooks(linear_of(model, end), repr(end))
     return Wiring(layer, name, traced=found is not None)
 
 
@@ -121,8 +164,6 @@ def linear_of(model: nn.Module, name: str) -> nn.Linear:
     UsageError
         There is none, or it is something else; the message lists those that are.
     """
-    from momentc.learn.weighted_linear import WeightedLinear
-
     try:
         module = model.get_submodule(name) if name else None
     except AttributeError:
@@ -141,13 +182,22 @@ def linear_of(model: nn.Module, name: str) -> nn.Linear:
     return module
 
 
-def _refuse_hooks(module: nn.Module, name: str) -> None:
-    """A hook may change what a module computes, and no trace shows it."""
+def _first_name(model: nn.Module, module: nn.Module) -> str:
+    return next(str(name) for name, each in model.named_modules() if each is module)
+
+
+def refuse_hooks(module: nn.Module, name: str) -> None:
+    """Refuse a module whose computation was changed from outside: no trace shows that.
+
+    Raises
+    ------
+    UsageError
+    """
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     if any(getattr(module, kind) for kind in kinds):
-        raise UsageError(
-            f"{name!r} has hooks, which may change what it computes; remove them before"
-        )
+        raise UsageError(f"{name} has hooks, which may change what it computes; remove them before")
+    if "forward" in vars(module):
+        raise UsageError(f"the forward of {name} was replaced by another; undo that before")
 
 
 def _refuse_ties(model: nn.Module, layer: str) -> None:
@@ -155,22 +205,23 @@ def _refuse_ties(model: nn.Module, layer: str) -> None:
     own = dict(linear_of(model, layer).named_parameters())
     for name, parameter in model.named_parameters(remove_duplicate=False):
         for end, mine in own.items():
-            if parameter is mine and name != f"{layer}.{end}":
+            owner = model.get_submodule(name.rpartition(".")[0])
+            if parameter is mine and owner is not linear_of(model, layer):
                 raise UsageError(
                     f"the {end} of {layer!r} is tied to {name!r}; its neurons are not its own"
                 )
 
 
-def _trace_inwards(model: nn.Module, layer: str, outgoing: str | None) -> str | None:
+def _trace_inwards(model: nn.Module, layer: str, outgoing: str | None, target: int) -> str | None:
     """Return the name of the reader; None if no forward that can be traced tells it for certain."""
     for outer in _holders(layer):
         prefix = f"{outer}." if outer else ""
         inner, named = layer.removeprefix(prefix), (outgoing or "").removeprefix(prefix)
-        graph = _trace_copy(model, outer, (inner, named))
-        if graph is None or not _calls(graph, inner):
+        first = _trace_copy(model, outer, (inner, named))
+        if first is None or not _calls(first.graph, inner):
             continue  # not told by this one
         root = model.get_submodule(outer)
-        found = _follow(graph, root, prefix, inner)
+        found = _follow(first.graph, root, prefix, inner)
         if found is None:
             if outer:
                 return None  # read outside, where it cannot be traced
@@ -180,18 +231,30 @@ def _trace_inwards(model: nn.Module, layer: str, outgoing: str | None) -> str | 
             )
         if outer and type(root).forward is nn.Sequential.forward:
             continue  # who holds it may call its modules one by one
-        _refuse_direct_use(graph, prefix, (inner, found))
-        # A forward that does other things each time says nothing about the number of neurons.
+        _refuse_direct_use(first.graph, prefix, (inner, found))
         again = _trace_copy(model, outer, (inner, named))
-        other = _trace_copy(model, outer, (inner, named), {inner: "out", found: "in"})
-        if _steps(again) == _steps(graph) != _steps(other):
+        narrow = _trace_copy(model, outer, (inner, named), (inner, found, target))
+        if again is not None and _differs(first, again, narrow):
             raise UsageError(
-                f"forward depends on the number of neurons (out_features of {layer!r} or "
-                f"in_features of {prefix + found!r}); with fewer of them it would compute "
-                "something else. Keep that number as an attribute of its own"
+                f"forward depends on the number of neurons between {layer!r} and "
+                f"{prefix + found!r} (by out_features, in_features or the size of a parameter), or "
+                "uses their parameters besides; with fewer of them it would compute something "
+                "else. Keep such a number as an attribute of its own"
             )
         return prefix + found
     return None
+
+
+def _differs(first: _Trace, again: _Trace, narrow: _Trace | None) -> bool:
+    """Tell whether a forward does something else with fewer neurons.
+
+    What it does otherwise each time says nothing about them.
+    """
+    if narrow is None:
+        return True
+    if first.steps() == again.steps() != narrow.steps():
+        return True
+    return first.makes_the_same(again) and not first.makes_the_same(narrow)
 
 
 def _holders(layer: str) -> list[str]:
@@ -209,37 +272,29 @@ def _refuse_direct_use(graph: fx.Graph, prefix: str, layers: tuple[str, str]) ->
     """
     for node in graph.nodes:
         name, _, _ = str(node.target).rpartition(".")
-        if node.op == "get_attr" and name in layers:
+        if node.op == "get_attr" and name in layers and not all(map(_is_harmless, node.users)):
             raise UsageError(
                 f"forward uses {prefix + str(node.target)!r} besides; with fewer neurons it would "
                 "compute something else"
             )
 
 
+def _is_harmless(node: fx.Node) -> bool:
+    return node.target is getattr and node.args[1] in HARMLESS_ATTRIBUTES
+
+
 def _calls(graph: fx.Graph, target: str) -> list[fx.Node]:
     return [node for node in graph.nodes if node.op == "call_module" and node.target == target]
 
 
-def _steps(graph: fx.Graph | None) -> list[tuple[str, ...]] | None:
-    """Return what a forward does, in words; tensors that it makes have numbers of no meaning."""
-    if graph is None:
-        return None
-    return [
-        tuple(
-            re.sub(r"_tensor_constant\d+", "_tensor_constant", str(part))
-            for part in (node.op, node.target, node.args, node.kwargs)
-        )
-        for node in graph.nodes
-    ]
-
-
 def _trace_copy(
-    model: nn.Module, outer: str, names: tuple[str, str], widened: Mapping[str, str] = NOTHING
-) -> fx.Graph | None:
+    model: nn.Module, outer: str, names: tuple[str, str],
+    narrowed: tuple[str, str, int] | None = None,
+) -> _Trace | None:  # fmt: skip
     """Trace the forward of a part of a copy of the model, always with the same random numbers.
 
-    The trace runs the user's code, which may leave things in the model and change its buffers. Only
-    the parameters are shared.
+    The trace runs the user's code, which may leave things in the model, and change its parameters
+    and buffers.
 
     Parameters
     ----------
@@ -248,24 +303,34 @@ def _trace_copy(
         The part.
     names : (str, str)
         Layers in it that are steps of their own; the second may be empty.
-    widened : mapping of str to str
-        Layers that say of their 'in' or 'out' features another number than they have.
+    narrowed : (str, str, int), optional
+        The two layers, and the number of neurons, the first ones, that are left to them.
+
+    Returns
+    -------
+    _Trace or None
+        None if it cannot be traced.
     """
-    shared: dict[int, Any] = {id(parameter): parameter for parameter in model.parameters()}
-    try:
-        root = copy.deepcopy(model, shared).get_submodule(outer)
-    except Exception as error:  # what the user's attributes have against it
-        raise UsageError(f"the model cannot be copied: {error}") from error
-    for name, side in widened.items():
-        setattr(root.get_submodule(name), f"{side}_features", UNUSUAL_WIDTH)
+    root = copy_of(model).get_submodule(outer)
+    if narrowed is not None:
+        hidden, reader, target = narrowed
+        leave_neurons(linear_of(root, hidden), linear_of(root, reader), slice(target))
     state = random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             random.seed(0)
-            return _trace(root, *names)
+            graph = _trace(root, *names)
     finally:
         random.setstate(state)
+    if graph is None:
+        return None
+    made = [
+        getattr(root, str(node.target))
+        for node in graph.nodes
+        if node.op == "get_attr" and str(node.target).startswith(CONSTANT)
+    ]
+    return _Trace(graph, tuple(made))
 
 
 class _PathTracer(fx.Tracer):
@@ -327,7 +392,7 @@ def _follow(graph: fx.Graph, root: nn.Module, prefix: str, layer: str) -> str | 
         if node.op == "call_module" and not others:
             target = str(node.target)
             module = root.get_submodule(target)
-            _refuse_hooks(module, prefix + target)
+            refuse_hooks(module, repr(prefix + target))
             if isinstance(module, nn.Linear):
                 if found not in {None, target}:
                     raise UsageError(
@@ -343,14 +408,15 @@ def _follow(graph: fx.Graph, root: nn.Module, prefix: str, layer: str) -> str | 
             what = f"{prefix + target!r} ({type(module).__name__})"
         else:
             name = str(getattr(node.target, "__name__", node.target))
-            if not others and name in ELEMENTWISE_NAMES:
+            if not others and _is_known(node.target) and _plain(name) in ELEMENTWISE_NAMES:
                 neurons.add(node)
                 continue
             what = f"{name!r}" + (" with another tensor" if others else "")
         raise UsageError(
-            f"between {shown!r} and the next Linear layer stands {what}, which does not treat "
-            "each neuron alone and all alike. Only an activation may stand there (Linear, "
-            "activation, Linear); normalise before or after instead"
+            f"between {shown!r} and the next Linear layer stands {what}, which is not known to "
+            "treat each neuron alone and all alike. Only an activation may stand there (Linear, "
+            "activation, Linear): normalise before or after instead; put an activation of your own "
+            "into a module without parameters, which is tried out"
         )
     if found is None:
         raise UsageError(f"nothing in forward reads the outputs of {shown!r}")
@@ -359,6 +425,17 @@ def _follow(graph: fx.Graph, root: nn.Module, prefix: str, layer: str) -> str | 
             f"{prefix + found!r} reads other numbers as well, beside those of {shown!r}"
         )
     return found
+
+
+def _is_known(function: Any) -> bool:
+    """Whether a function is one of torch, or of Python's operators, or a method of a tensor."""
+    home = getattr(function, "__module__", None) or "torch"  # most of torch's say none
+    return isinstance(function, str) or home.partition(".")[0] in KNOWN_MODULES
+
+
+def _plain(name: str) -> str:
+    """Return the name of a function without what says that it works in place, or is private."""
+    return name.strip("_")
 
 
 def _is_elementwise(module: nn.Module, width: int) -> bool:

@@ -379,3 +379,52 @@ def test_the_extra_may_be_missing() -> None:
         check=True,
     )
     assert done.stdout.count("pip install 'momentc[learn]'") == 2, done.stderr
+
+
+def test_a_reader_in_another_module_is_not_guessed(invoke: Invoke, tmp_path: Path) -> None:
+    tensors = {
+        "encoder.fc.weight": np.random.default_rng(0).normal(size=(300, 2)),
+        "norm.weight": np.ones(300),
+        "head.weight": np.random.default_rng(1).normal(size=(1, 300)),
+    }
+    safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
+    command = (
+        "compress-layer",
+        "model.safetensors",
+        "--layer",
+        "encoder.fc",
+        "-n",
+        "60",
+        "-k",
+        "2",
+    )
+    outcome = invoke(*command)
+    assert outcome.code == 2
+    assert "Name it with outgoing (--outgoing). Layers with as many inputs: head" in outcome.stderr
+    assert invoke(*command, "--outgoing", "head").code == 0
+
+
+def test_a_vector_of_the_module_may_be_a_scale_of_its_neurons(
+    invoke: Invoke, tmp_path: Path
+) -> None:
+    tensors = {f"mlp.{name}": value for name, value in network(300).items()}
+    tensors["mlp.gamma"] = np.ones(300)
+    safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
+    outcome = invoke("compress-layer", "model.safetensors", "--layer", "mlp.fc1", "-n", "100")
+    assert outcome.code == 2
+    assert "mlp.gamma has a number for each of 300 channels" in outcome.stderr
+
+
+def test_a_bias_of_another_length_is_refused(invoke: Invoke, tmp_path: Path) -> None:
+    tensors = {**network(300), "fc2.bias": np.zeros(300, np.float32)}
+    safetensors.numpy.save_file(tensors, tmp_path / "model.safetensors")
+    outcome = invoke("compress-layer", "model.safetensors", "--layer", "fc1", "-n", "100")
+    assert outcome.code == 3
+    assert "fc2.bias has shape (300,), expected (1,)" in outcome.stderr
+
+
+@pytest.mark.parametrize("name", [".", "/", ".."])
+def test_a_folder_is_no_checkpoint(invoke: Invoke, model: Path, name: str) -> None:
+    outcome = invoke("compress-layer", name, "--layer", "fc1", "-n", "100")
+    assert outcome.code in {2, 3}
+    assert "bug" not in outcome.stderr

@@ -2,13 +2,14 @@
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from momentc.errors import InputError, RequestError, UsageError
-from momentc.learn import HeadSum, compress_heads, compress_query_key
+from momentc.learn import HeadSum, compress_heads, compress_query_key, fold
 from momentc.learn.layers import Mode
 
 
@@ -115,7 +116,7 @@ def test_misuse_is_named() -> None:
         compress_heads(attention(9), mode="other")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"expected \(a, d\) and \(d, b\)"):
         compress_query_key(torch.ones(3, 4), torch.ones(3, 4))
-    with pytest.raises(UsageError, match="at least one head"):
+    with pytest.raises(UsageError, match="n_heads must be at least 1"):
         HeadSum(1, 1, 0, 2)
     with pytest.raises(UsageError, match="n_inputs must be at least 1"):
         HeadSum(0, 1, 2, 2)
@@ -143,3 +144,40 @@ def test_a_saved_state_of_weighted_heads() -> None:
     fresh.load_state_dict(small.state_dict())
     tokens = torch.ones(2, 3, 1)
     assert torch.equal(fresh(tokens), small(tokens))
+
+
+def test_fold_takes_in_the_weights_of_heads() -> None:
+    class Block(nn.Module):
+        def __init__(self, heads: HeadSum) -> None:
+            super().__init__()
+            self.heads = heads
+
+        def forward(self, x: Tensor) -> Any:
+            return x + self.heads(x)
+
+    small = Block(compress_heads(attention(300), k=2, target=80, mode="dynamic").module)
+    plain = fold(small)
+    assert isinstance(plain.get_submodule("heads"), HeadSum)
+    assert plain.get_submodule("heads").c is None
+    assert small.heads.c is not None, "the original is not changed"
+    torch.testing.assert_close(plain(tokens()), small(tokens()))
+
+
+def test_heads_that_are_not_just_a_sum_are_refused() -> None:
+    class Doubled(HeadSum):
+        def forward(self, tokens: Tensor, *, last: bool = False) -> Tensor:
+            return 2.0 * super().forward(tokens, last=last)
+
+    with pytest.raises(UsageError, match=r"Doubled; expected a momentc\.learn\.HeadSum itself"):
+        compress_heads(Doubled(1, 1, 200, 2), k=1, target=50)
+    hooked = attention(200)
+    hooked.register_forward_hook(lambda module, inputs, output: output / module.n_heads)
+    with pytest.raises(UsageError, match="has hooks"):
+        compress_heads(hooked, k=1, target=50)
+    normed = nn.utils.parametrizations.weight_norm(attention(200), "out")
+    with pytest.raises(UsageError, match=r"HeadSum itself"):
+        compress_heads(normed, k=1, target=50)
+    with pytest.raises(UsageError, match="on the meta device"):
+        compress_heads(attention(200).to("meta"), k=1, target=50)
+    with pytest.raises(UsageError, match="n_inputs must be an integer"):
+        HeadSum(1.5, 1, 2, 2)  # type: ignore[arg-type]

@@ -179,3 +179,34 @@ def test_what_is_no_tensor_of_numbers() -> None:
     for losses in (torch.ones(3, dtype=torch.int64), torch.ones(3, 0)):
         with pytest.raises(UsageError, match="expected floating-point numbers"):
             weighted_mean(losses, torch.ones(3))
+
+
+@pytest.mark.parametrize(
+    "light", [slice(0, 1), slice(0, 1500), slice(0, 3000, 3), slice(2000, 3000)]
+)
+def test_samples_of_weight_0_count_for_nothing_wherever_they_stand(light: slice) -> None:
+    x, y = samples()
+    weights = torch.linspace(1.0, 2.0, 3000, dtype=torch.float64)
+    weights[light] = 0.0
+    kept = compress_dataset(x, y, k=2, target=100, weights=weights)
+    assert torch.equal(kept.x, x[kept.index])
+    assert bool((weights[kept.index] > 0.0).all())
+    z, kept_z = torch.cat([x, y], 1).double(), torch.cat([kept.x, kept.y], 1).double()
+    for power in (1, 2):
+        wanted = weights @ z**power
+        assert torch.allclose(kept.weights @ kept_z**power, wanted, rtol=1e-11, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int64])
+def test_weights_of_small_types_are_added_up_in_a_larger_one(dtype: torch.dtype) -> None:
+    weights = torch.arange(1, 201).repeat(400).to(dtype)
+    losses = torch.arange(80_000.0)
+    exact = float((weights.double() @ losses.double()) / weights.double().sum())
+    assert float(weighted_mean(losses, weights)) == pytest.approx(exact, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize:UserWarning")
+def test_quantized_samples_are_refused() -> None:
+    x = torch.quantize_per_tensor(samples()[0], 0.1, 0, torch.qint8)
+    with pytest.raises(UsageError, match="x is quantized"):
+        compress_dataset(x, samples()[1], k=1, target=10)

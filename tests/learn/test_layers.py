@@ -364,3 +364,90 @@ def test_a_model_without_numbers() -> None:
         model = nn.Sequential(nn.Linear(2, 50), nn.Tanh(), nn.Linear(50, 1))
     with pytest.raises(UsageError, match=r"0.weight is on the meta device"):
         compress_layer(model, "0", k=1, target=10)
+
+
+class Listed(nn.Module):
+    """Holds its layers besides in a list and a dict, and computes by these."""
+
+    def __init__(self, width: int = 300) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.hidden, self.out = nn.Linear(2, width), nn.Linear(width, 1)
+        self.chain: list[Any] = [self.hidden, torch.tanh]
+        self.last = {"out": self.out}
+        self.double()
+
+    def forward(self, x: Tensor) -> Any:
+        for step in self.chain:
+            x = step(x)
+        return self.last["out"](x)
+
+
+def test_who_holds_the_layers_besides_holds_the_weighted_ones() -> None:
+    model = Listed()
+    x, _ = batch()
+    folded = compress_layer(model, "hidden", 2, 60).module
+    moving = compress_layer(model, "hidden", 2, 60, mode="dynamic").module
+    assert apart(moving(x), folded(x)) < 1e-14
+    moving(x).sum().backward()
+    ordinary = fold(moving)
+    assert apart(ordinary(x), folded(x)) < 1e-14
+    assert not any(isinstance(module, WeightedLinear) for module in ordinary.modules())
+    assert isinstance(ordinary, Listed)
+    assert type(ordinary.chain[0]) is nn.Linear
+    assert ordinary.chain[0] is ordinary.hidden
+    assert "hidden.c_out" not in ordinary.state_dict()
+
+
+def test_fold_keeps_hooks() -> None:
+    moving = compress_layer(network(300), "0", 2, 60, mode="dynamic").module
+    x, _ = batch()
+    moving.get_submodule("2").register_forward_hook(lambda module, inputs, output: 2.0 * output)
+    assert apart(fold(moving)(x), moving(x)) < 1e-14
+
+
+@pytest.mark.parametrize("sides", ["c_in", "c_out", "other"])
+def test_weights_of_neurons_that_disagree_are_refused(sides: str) -> None:
+    c = torch.linspace(0.5, 2.0, 300, dtype=torch.float64)
+    model = nn.Sequential(
+        WeightedLinear(2, 300, c_out=None if sides == "c_in" else c, dtype=torch.float64),
+        nn.Tanh(),
+        WeightedLinear(
+            300, 1, c_in=None if sides == "c_out" else c.flip(0), dtype=torch.float64
+        ),
+    )  # fmt: skip
+    with pytest.raises(UsageError, match="are not the same"):
+        compress_layer(model, "0", 2, 60)
+
+
+def test_weights_of_neurons_in_layers_of_two_types() -> None:
+    c = torch.linspace(0.5, 2.0, 300, dtype=torch.float64)
+    model = nn.Sequential(
+        WeightedLinear(2, 300, c_out=c, dtype=torch.float64),
+        nn.Tanh(),
+        WeightedLinear(300, 1, c_in=c, dtype=torch.float32),
+    )
+    small = compress_layer(model, "0", 2, 100)
+    assert float(small.weights.sum()) == pytest.approx(float(c.float().double().sum()), rel=1e-14)
+
+
+@pytest.mark.parametrize("c", [torch.ones(5, 1), torch.ones(4), torch.tensor(1.0), torch.zeros(5)])
+@pytest.mark.parametrize("side", ["c_in", "c_out"])
+def test_weights_of_neurons_have_a_number_above_0_for_each(side: str, c: Tensor) -> None:
+    with pytest.raises(UsageError, match=rf"{side} has shape"):
+        WeightedLinear(
+            5, 5, c_in=c if side == "c_in" else None, c_out=c if side == "c_out" else None
+        )
+
+
+def test_a_forward_that_changes_parameters_does_not_change_the_original() -> None:
+    class Clamping(Listed):
+        def forward(self, x: Tensor) -> Any:
+            for parameter in self.parameters():
+                parameter.data.clamp_(-0.01, 0.01)
+            return self.out(torch.tanh(self.hidden(x)))
+
+    model = Clamping()
+    before = copy.deepcopy(model.state_dict())
+    compress_layer(model, "hidden", 2, 60)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from momentc.errors import UsageError
@@ -30,7 +30,7 @@ class Net(nn.Module):
 
 
 def wired(model: nn.Module, layer: str, outgoing: str | None = None) -> tuple[str, bool]:
-    found = find_wiring(model, layer, outgoing)
+    found = find_wiring(model, layer, outgoing, 5)
     assert isinstance(found, Wiring)
     assert found.incoming == layer
     return found.outgoing, found.traced
@@ -353,7 +353,7 @@ def test_modules_that_look_elementwise_in_small(module: nn.Module) -> None:
         return nn.Sequential(nn.Linear(3, 400), between, nn.Linear(400, 2))
 
     assert wired(model(Cubed()), "0") == ("2", True)
-    with pytest.raises(UsageError, match="does not treat each neuron alone"):
+    with pytest.raises(UsageError, match="not known to treat each neuron alone"):
         wired(model(module), "0")
 
 
@@ -375,7 +375,7 @@ class Centred(nn.Module):
 @pytest.mark.parametrize("training", [True, False])
 def test_modules_with_buffers(training: bool) -> None:
     model = nn.Sequential(nn.Linear(3, 8), Centred(), nn.Linear(8, 2)).train(training)
-    with pytest.raises(UsageError, match=r"'1' \(Centred\), which does not treat each"):
+    with pytest.raises(UsageError, match=r"'1' \(Centred\), which is not known to treat each"):
         wired(model, "0")
     assert float(model.get_buffer("1.mean")) == 0.5
 
@@ -404,3 +404,102 @@ def test_tied_weights() -> None:
     net.other.weight = net.out.weight
     with pytest.raises(UsageError, match=r"weight of 'out' is tied to 'other.weight'"):
         wired(net, "hidden")
+
+
+@pytest.mark.parametrize(
+    "factor",
+    [
+        lambda s: 2.0 if s.hidden.out_features > 6 else 1.0,  # 8 now, 5 afterwards
+        lambda s: min(s.hidden.out_features, 7),
+        lambda s: sum(parameter.numel() for parameter in s.parameters()),
+        lambda s: sum(parameter.pow(2).sum() for parameter in s.parameters()),
+        lambda s: dict(s.named_parameters())["hidden.weight"].norm(),
+        lambda s: sum(0.5 for _ in range(s.hidden.out_features)),
+    ],
+)
+def test_what_a_forward_takes_from_the_neurons_besides(factor: Any) -> None:
+    class Scaled(Net):
+        def forward(self, x: Tensor) -> Any:
+            return self.out(torch.relu(self.hidden(x))) * factor(self)
+
+    with pytest.raises(UsageError, match="depends on the number of neurons"):
+        wired(Scaled(), "hidden")
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        lambda h: functional.threshold(h, 0.1, 0.0),
+        lambda h: h.relu_(),
+        torch.relu_,
+        lambda h: h.clamp_min(0.0),
+        lambda h: torch.where(h > 0.0, h, torch.expm1(h)),
+        lambda h: torch.maximum(h, 0.1 * h),
+        lambda h: (h > 0.0) * h,
+    ],
+)
+def test_activations_by_other_names(activation: Any) -> None:
+    class Other(Net):
+        def forward(self, x: Tensor) -> Any:
+            return self.out(activation(self.hidden(x.to(self.hidden.weight.dtype))))
+
+    assert wired(Other(), "hidden") == ("out", True)
+
+
+def test_the_type_of_the_layer_may_be_asked_for() -> None:
+    class Cast(Net):
+        def forward(self, x: Tensor) -> Any:
+            weight = self.hidden.weight
+            return self.out(torch.relu(self.hidden(x.to(weight.device, weight.dtype))))
+
+    assert wired(Cast(), "hidden") == ("out", True)
+
+
+def relu6(h: Tensor) -> Any:
+    """Be no relu6 at all."""
+    return h / h.norm(dim=-1, keepdim=True)
+
+
+fx.wrap("relu6")
+
+
+def test_a_function_of_the_user_by_a_known_name() -> None:
+    class Wrapped(Net):
+        def forward(self, x: Tensor) -> Any:
+            return self.out(relu6(self.hidden(x)))
+
+    with pytest.raises(UsageError, match="'relu6', which is not known"):
+        wired(Wrapped(), "hidden")
+
+
+@pytest.mark.parametrize("name", ["hidden", "act", "out"])
+def test_a_forward_that_was_replaced_is_refused(name: str) -> None:
+    class Patched(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.act = nn.Tanh()
+
+        def forward(self, x: Tensor) -> Any:
+            return self.out(self.act(self.hidden(x)))
+
+    model = Patched()
+    assert wired(model, "hidden") == ("out", True)
+    module = model.get_submodule(name)
+    module.forward = lambda x, former=module.forward: former(x).cumsum(-1)
+    with pytest.raises(UsageError, match=r"was replaced|for certain"):
+        wired(model, "hidden")
+
+
+def test_a_layer_of_two_names_is_one_layer() -> None:
+    class Twice(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(self.hidden, nn.Tanh(), self.out)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.net(x)
+
+    for name in ("hidden", "net.0"):
+        found = find_wiring(Twice(), name, None, 5)
+        assert (found.incoming, found.outgoing, found.traced) == ("hidden", "out", True)
+    assert find_wiring(Twice(), "net.0", "net.2", 5).outgoing == "out"

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from momentc.learn.attention import PARTS, HeadSum, compress_heads
+from momentc.learn.attention import compress_heads
 from momentc.learn.experiments.runs import (
     COMPRESSED,
     RANDOM,
@@ -25,6 +25,7 @@ from momentc.learn.experiments.runs import (
 )
 from momentc.learn.experiments.tasks import Lines
 from momentc.learn.experiments.training import Batches, one_thread, train
+from momentc.learn.head_sum import PARTS, HeadSum
 from momentc.moments.discrepancy import worst_error
 
 __all__ = ["PAPER", "SMALL", "Scale", "cost", "perform", "plan"]
