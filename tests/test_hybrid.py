@@ -11,7 +11,8 @@ from momentc import MomentCompressor
 from momentc import hybrid as hybrid_module
 from momentc.engine.threads import thread_map
 from momentc.errors import VerificationError
-from momentc.hybrid import reduce_support
+from momentc.groups import Groups
+from momentc.hybrid import most_compact, reduce_support
 from momentc.moments.multi_index import product_plan
 from momentc.reduction.groups import reduce_groups
 from tests import oracle
@@ -96,6 +97,75 @@ def test_threads_do_not_change_a_byte(n: int, m: int, k: int, target: int) -> No
             reduce_support(points, weights, target, plan, 3, map_function=map_function)
         results.append(weights.tobytes())
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize(("n", "least", "most"), [(150, 150, 150), (20_000, 100, 400)])
+def test_the_source_is_told_once_after_the_cells(n: int, least: int, most: int) -> None:
+    """Points that stand for all have the weights of that moment, and the moments of all."""
+    points, weights, plan = uniform(n, 3), np.ones(n), product_plan(3, 3)
+    told: list[NDArray[np.int64]] = []
+
+    def hear(alive: NDArray[np.int64]) -> None:
+        told.append(alive)
+        assert np.array_equal(alive, np.flatnonzero(weights))
+        assert oracle.frame_gap(points, np.ones(n), points[alive], weights[alive], 3) <= 1e-13
+
+    reduce_support(points, weights, 40, plan, 0, on_source=hear)
+    assert [least <= len(alive) <= most for alive in told] == [True]
+
+
+def test_rounds_that_find_nothing_look_around_other_centres_for_the_smallest_groups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[int, tuple[int, ...]]] = []
+
+    class Nothing:
+        def __init__(self, *arguments: Any, **_: Any) -> None:
+            asked.append((arguments[2], arguments[4].spawn_key))
+
+        def next(self, *_: Any) -> None:
+            return None
+
+    monkeypatch.setattr(hybrid_module, "SmallestGroups", Nothing)
+    with pytest.raises(VerificationError, match="can be reduced further"):
+        reduce_support(uniform(60, 2), np.ones(60), 40, product_plan(2, 5), 0)
+    assert [surplus for surplus, _ in asked] == [2, 1, 1, 1]
+    assert len({key for _, key in asked}) == 4
+
+
+def lines(*lengths: float, size: int = 10) -> tuple[Array, NDArray[np.int64]]:
+    """Groups of points on lines of some lengths, by turns along both axes, and their offsets."""
+    points = np.zeros((len(lengths) * size, 2))
+    for group, length in enumerate(lengths):
+        part = slice(group * size, (group + 1) * size)
+        points[part, group % 2] = np.linspace(0.0, length, size)
+    return points, size * np.arange(len(lengths) + 1, dtype=np.int64)
+
+
+@pytest.mark.parametrize(
+    ("n_remove", "keep"),
+    [
+        (3, [10, 7, 10, 10]),
+        (6, [10, 4, 10, 10]),
+        (8, [10, 4, 8, 10]),
+        (17, [10, 4, 4, 5]),
+        (24, [4, 4, 4, 4]),
+        (99, [4, 4, 4, 4]),
+    ],
+)
+def test_the_most_compact_groups_lose_as_many_points_as_asked(
+    n_remove: int, keep: list[int]
+) -> None:
+    points, offsets = lines(9.0, 1.0, 2.0, 3.0)
+    groups = Groups(np.arange(40), offsets, np.full(4, 4, dtype=np.int64))
+    assert most_compact(points, groups, n_remove).keep.tolist() == keep
+
+
+@pytest.mark.parametrize(("n_remove", "keep"), [(95, [100, 100]), (96, [100, 4])])
+def test_a_group_for_the_tree_loses_all_or_nothing(n_remove: int, keep: list[int]) -> None:
+    points, offsets = lines(9.0, 1.0, size=100)
+    groups = Groups(np.arange(200), offsets, np.full(2, 4, dtype=np.int64))
+    assert most_compact(points, groups, n_remove).keep.tolist() == keep
 
 
 def test_other_seeds_keep_other_points() -> None:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from momentc.panel import (
     BLOCK_ROWS,
     FAMILIES,
+    FREQUENCIES,
+    Family,
     Panel,
     draw_panel,
     published_rational,
@@ -73,7 +75,8 @@ def test_same_seed_same_functions_other_purpose_other_functions(
         return np.hstack([family.vectors for family in panel.families])
 
     assert np.array_equal(vectors(1, "report"), vectors(1, "report"))
-    assert not np.isin(vectors(1, "select"), vectors(1, "report")).any()
+    for one, other in (("select", "report"), ("order", "report"), ("select", "order")):
+        assert not np.isin(vectors(1, one), vectors(1, other)).any(), (one, other)
     assert not np.isin(vectors(2, "report"), vectors(1, "report")).any()
 
 
@@ -93,6 +96,32 @@ def test_kinks_and_bumps_sit_in_the_data() -> None:
     panel = draw_panel(points, weights, 0, "report", families=["bumps"])
     assert np.all(panel.families[0].vectors > 0.4)
     assert np.all(panel.families[0].scalars < 0.1)
+
+
+@pytest.mark.parametrize("kind", ["relu", "steps"])
+def test_every_kink_goes_through_a_row(kind: str, cloud: tuple[Array, Array]) -> None:
+    points, weights = cloud
+    (family,) = draw_panel(points, weights, 0, "report", families=[kind]).families
+    distances = np.abs(points @ family.vectors - family.scalars)
+    assert distances.min(axis=0).max() < 1e-15
+    assert np.linalg.norm(family.vectors, axis=0) == pytest.approx(np.ones(32), rel=1e-15)
+
+
+def test_cosines_have_the_frequencies_in_turn_and_phases_all_round(
+    cloud: tuple[Array, Array],
+) -> None:
+    (family,) = draw_panel(*cloud, 0, "report", families=["cosines"], per_family=400).families
+    expected = np.resize(FREQUENCIES, 400)
+    assert np.linalg.norm(family.vectors, axis=0) == pytest.approx(expected, rel=1e-14)
+    assert np.histogram(family.scalars, 4, (0.0, 2.0 * np.pi))[0].min() > 60
+
+
+def test_sums_over_many_blocks_lose_nothing() -> None:
+    """Each block but the first adds less than half of the last digit."""
+    weights = np.full(200 * BLOCK_ROWS, 1e-16 / BLOCK_ROWS)
+    weights[0] = 1.0
+    panel = published_sigmoid(np.ones((1, 1)))
+    assert panel.means(np.zeros((len(weights), 1)), weights) == pytest.approx([0.5], rel=1e-15, abs=0.0)
 
 
 def test_duplicates_and_one_point_leave_a_width() -> None:
@@ -118,6 +147,12 @@ def test_errors_are_rms_mean_and_worst() -> None:
     errors = both.compare(np.array([1.0, 2.0]), np.array([1.0, 2.5]))
     assert (errors["eq13"].rms, errors["eq98"].rms) == (0.0, 0.5)
     assert (errors["eq98"].mean_abs, errors["eq98"].worst) == (0.5, 0.5)
+
+
+def test_errors_over_the_functions_of_a_family() -> None:
+    panel = Panel((Family("two", "sigmoid", np.ones((1, 2)), np.zeros(2)),))
+    error = panel.compare(np.array([1.0, 5.0]), np.array([1.6, 4.2]))["two"]
+    assert (error.rms, error.mean_abs, error.worst) == pytest.approx((0.5**0.5, 0.7, 0.8))
 
 
 def test_the_published_functions_are_one_mean_of_ten() -> None:

@@ -1,5 +1,6 @@
 """Surplus matching: more orders, smaller errors of other functions, and a choice that is free."""
 
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +10,19 @@ from numpy.typing import NDArray
 
 import momentc
 from momentc import surplus
-from momentc.effort import SurplusMeans, surplus_bytes, surplus_means, surplus_orders
+from momentc.effort import (
+    SurplusMeans,
+    highest_order,
+    surplus_bytes,
+    surplus_means,
+    surplus_orders,
+    working_order,
+)
 from momentc.moments.accumulate import accumulate_moments
 from momentc.options import CompressOptions, Effort
 from momentc.panel import draw_panel
 from momentc.pipeline.points import compress_points
-from momentc.surplus import Candidate, match_surplus, preference
+from momentc.surplus import Candidate, Judge, best_first, match_surplus, preference
 
 Array = NDArray[np.float64]
 
@@ -64,6 +72,36 @@ def test_the_memory_does_not_grow_without_bound() -> None:
     assert surplus_bytes(3, 3, 2000, "normal") < surplus_bytes(3, 3, 10_000, "normal")
     for k in (1, 3):
         assert max(surplus_bytes(k, 3, 2**n, "normal") for n in range(10, 40)) <= 2**27
+
+
+@pytest.mark.parametrize(
+    ("k", "rank", "target", "expected"),
+    [(1, 4, 1200, 6), (1, 3, 1200, 7), (3, 2, 400, 15), (3, 1, 400, 7)],
+)
+def test_the_moments_are_known_up_to_the_highest_order_that_is_tried(
+    k: int, rank: int, target: int, expected: int
+) -> None:
+    """Beyond the order of the reductions, which is not k."""
+    assert highest_order(k, rank, target, "normal") == expected
+    assert working_order(k, rank, target, "normal") <= expected
+
+
+@pytest.mark.parametrize(("m", "k", "target"), [(3, 3, 600), (5, 2, 2000)])
+def test_it_takes_no_more_memory_than_was_planned(m: int, k: int, target: int) -> None:
+    points, ones = np.random.default_rng(0).uniform(-1.0, 1.0, (4000, m)), np.ones(4000)
+    kept = momentc.compress(points, k, target, effort="low", threads=1)
+    reduced = Candidate(kept.index, kept.weights, k, reduced=True)
+    wanted = accumulate_moments(points, ones, highest_order(k, m, target, "normal"), "legendre")
+    means = surplus_means(m, target, "normal")
+    assert means is not None
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        match_surplus(points, ones, points, reduced, wanted, means)
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    assert peak <= surplus_bytes(k, m, target, "normal") <= 4 * peak
 
 
 def matchings(
@@ -249,6 +287,39 @@ def test_columns_with_two_values() -> None:
     assert np.all(done.support.weights > 0.0)
 
 
+def test_a_set_has_no_error_beside_itself() -> None:
+    random = np.random.default_rng(6)
+    points, weights = random.uniform(-1.0, 1.0, (300, 2)), random.uniform(0.1, 9.0, 300)
+    found = Judge(points, weights, 0).errors(points, np.array([weights, np.ones(300)]))
+    assert np.exp(found[0]).max() < 1e-12
+    assert np.exp(found[1]).min() > 1e-3
+
+
+def test_each_candidate_is_judged_on_its_own_points() -> None:
+    """Two reductions may keep as many points."""
+    random = np.random.default_rng(7)
+    points, weights = random.uniform(-1.0, 1.0, (20, 2)), 10.0 ** random.uniform(-3.0, 0.0, 20)
+    judge = Judge(points, weights, 0)
+    both = np.vstack([points[::-1] + 1e-3, points])
+    near = Candidate(np.arange(20), weights[::-1].copy(), 1, reduced=True)
+    same = Candidate(np.arange(20, 40), weights, 1, reduced=True)
+    assert [it is same for it in best_first([near, same], both, judge)] == [True, False]
+
+
+def test_weights_are_not_chosen_by_the_functions_that_errors_are_reported_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    purposes: list[str] = []
+
+    def drawn(*arguments: Any, **options: Any) -> Any:
+        purposes.append(arguments[3])
+        return draw_panel(*arguments, **options)
+
+    monkeypatch.setattr(surplus, "draw_panel", drawn)
+    Judge(np.zeros((3, 1)), np.ones(3), 0)
+    assert purposes == ["select"]
+
+
 @pytest.mark.parametrize(
     ("errors", "reduced", "expected"),
     [
@@ -258,6 +329,12 @@ def test_columns_with_two_values() -> None:
         ([[-1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, -0.6, 0.0, 0.0]], [False, True], [1, 0]),
         # but nothing may grow much,
         ([[0.0, 0.0, 0.0, 0.0, 0.0], [1.7, 0.0, -9.0, 0.0, 0.0]], [True, False], [0, 1]),
+        # not even where another reduction is as bad:
+        (
+            [[0.0, 0.0, 0.0, 0.0, 0.0], [5.0, 0.0, 0.0, 0.0, 0.0], [1.7, 0.0, -9.0, 0.0, 0.0]],
+            [True, True, False],
+            [0, 2, 1],
+        ),
         # unless it does so everywhere.
         ([[0.0, 0.0, 5.0, 0.0, 0.0], [5.0, 0.0, 0.0, 0.0, 0.0]], [True, True], [1, 0]),
     ],

@@ -87,6 +87,31 @@ def test_small_groups_come_first(m: int) -> None:
     assert np.all(groups.members >= 200)
 
 
+def test_of_groups_as_wide_the_light_ones_come_first() -> None:
+    """The size is the radius times the root of the mass, not the radius alone."""
+    crowd = np.random.default_rng(24).uniform(size=(200, 2))
+    points = np.concatenate([crowd, 100.0 + 0.5 * crowd])
+    weights = np.repeat([1.0, 9.0], 200)
+    groups = SmallestGroups(points, np.arange(400), 1, 9, seed()).next(weights, 5)
+    assert groups is not None
+    assert np.all(groups.members < 200)
+    groups = SmallestGroups(points, np.arange(400), 1, 9, seed()).next(np.ones(400), 5)
+    assert groups is not None
+    assert np.all(groups.members >= 200)
+
+
+def test_the_unit_of_the_weights_does_not_matter() -> None:
+    """Also where sizes are far beyond what float32 holds, in which they are compared."""
+    points = np.random.default_rng(25).normal(size=(400, 2))
+    weights = np.random.default_rng(26).uniform(0.5, 2.0, 400)
+    found = []
+    for unit in (1.0, 2.0**-900, 2.0**900):
+        groups = SmallestGroups(points, np.arange(400), 1, 9, seed()).next(unit * weights, 20)
+        assert groups is not None
+        found.append(groups.members.tolist())
+    assert found[0] == found[1] == found[2]
+
+
 @pytest.mark.parametrize("m", [2, 3])
 def test_one_group_of_all_points(m: int) -> None:
     """The last steps towards N + 1 points."""

@@ -39,6 +39,11 @@ def test_the_calling_thread_works_too_and_all_of_them_at_once() -> None:
     assert threading.get_ident() in found
 
 
+def test_no_number_of_threads_is_all_that_there_are() -> None:
+    with thread_map(0) as map_function:
+        assert list(map_function(str, [1, 2, 3])) == ["1", "2", "3"]
+
+
 def test_one_item_starts_no_thread() -> None:
     with thread_map(4) as map_function:
         assert list(map_function(lambda _: threading.get_ident(), [0])) == [threading.get_ident()]

@@ -71,14 +71,23 @@ def test_what_was_loaded_is_no_view_of_the_array(order: Any, step: int) -> None:
     loaded = load_points(ArraySource(array, weights, hashed=False))
     array[:], weights[:] = -1.0, 7.0  # the caller fills it with the next batch
     assert np.array_equal(loaded.points, before)
+    assert loaded.points.flags.c_contiguous
     assert np.array_equal(loaded.weights, np.linspace(1, 2, 60))
 
 
-@pytest.mark.parametrize("columns", [np.array([2, 0]), np.array([0, 1]), np.array([0, 1, 2])])
-def test_chosen_columns_of_an_array_in_memory(columns: NDArray[np.int64]) -> None:
+@pytest.mark.parametrize("columns", [[2, 0], [0, 1], [0, 1, 2], [2, 1, 0], [1, 2, 0]])
+def test_chosen_columns_of_an_array_in_memory(columns: list[int]) -> None:
     array = np.arange(12.0).reshape(4, 3)
-    loaded = load_points(ArraySource(array, hashed=False), columns=columns)
+    loaded = load_points(ArraySource(array, hashed=False), columns=np.array(columns))
     assert np.array_equal(loaded.points, array[:, columns])
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+def test_integers_that_float64_rounds_are_noticed_in_an_array(hashed: bool) -> None:
+    source = ArraySource(np.array([[1, 2], [3, 2**53 + 1]]), hashed=hashed)
+    with pytest.raises(InputError, match="row 1, column 1"):
+        load_points(source)
+    assert load_points(source, allow_lossy=True).n_lossy == 1
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

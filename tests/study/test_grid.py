@@ -1,5 +1,8 @@
 """The planner: which cells, in which slices, and what is said of the rest."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from momentc.errors import RequestError, UsageError
@@ -12,6 +15,7 @@ from momentc.study.grid import (
     plan_polylog,
     plan_synthetic,
 )
+from momentc.study.synthetic import polylog_setting
 
 
 def test_methods_without_an_order_stand_once_for_each_target() -> None:
@@ -76,6 +80,7 @@ def test_a_baseline_serves_all_orders_of_the_same_target() -> None:
 def test_polylog_targets_are_those_of_the_paper() -> None:
     plan = plan_polylog("uniform", [1, 2], [1000, 64_000], [5], ["momentc"], 1)
     found = {(cell.m, cell.d): cell.target for cell in plan.cells}
+    assert [polylog_setting(m, 1000)[1] for m in (1, 2)] == [1.05, 2.05]
     assert found == {(1, 1000): 828, (1, 64_000): 1327, (2, 1000): 954, (2, 64_000): 2449}
     assert (
         max(cell.k for cell in plan_polylog("uniform", [1], [1000], [], ["momentc"], 1).cells) == 60
@@ -96,8 +101,12 @@ def test_tasks_share_the_cells_without_loss_or_overlap() -> None:
 
 def test_keys_tell_all_cells_apart() -> None:
     cell = Cell("file", 2, 100, "momentc", 3, 10, 0)
-    others = [Cell("file", 2, 100, "momentc", 3, 10, 1), Cell("file", 2, 100, "paper", 3, 10, 0)]
-    assert len({cell.key, *(other.key for other in others)}) == 3
+    changes: list[dict[str, Any]] = [
+        {"source": "uniform"}, {"m": 3}, {"d": 101}, {"method": "paper"}, {"k": 4}, {"target": 11},
+        {"trial": 1},
+    ]  # fmt: skip
+    assert {name for change in changes for name in change} == cell.as_json().keys()
+    assert len({cell.key, *(replace(cell, **change).key for change in changes)}) == 8
 
 
 def test_moments_that_nobody_can_count() -> None:

@@ -1,6 +1,7 @@
 """The choice of the order for a target."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from momentc.compression import Compression
 from momentc.errors import RequestError
 from momentc.options import CompressOptions
+from momentc.panel import Panel, draw_panel
 from momentc.pipeline.points import compress_points
 from momentc.study import order
 from momentc.study.order import OrderTrial, candidate_orders, choose_order, pick
@@ -62,6 +64,58 @@ def test_parts_carry_the_weights_of_their_rows() -> None:
     for rows, weights in parts:
         assert len(rows) < len(points)
         assert np.array_equal(weights, 3.0 * rows[:, 0] + 1.0)
+
+
+def test_parts_are_distinct_rows_and_differ() -> None:
+    points = np.arange(40_000.0)[:, None]
+    parts = [rows[:, 0] for rows, _ in order._parts(points, np.ones(40_000), 50, 0)]
+    assert all(len(np.unique(rows)) == len(rows) for rows in parts)
+    assert not np.array_equal(*parts)
+
+
+def test_the_trial_is_the_compression_that_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its effort and tolerance, and functions that nobody else chooses or reports by."""
+    asked: list[CompressOptions] = []
+    purposes: list[str] = []
+
+    def compressed(points: Array, weights: Array, options: CompressOptions) -> Compression:
+        asked.append(options)
+        found = compress_points(points, weights, options)
+        return replace(found, kept_order=found.kept_order + len(asked))
+
+    def drawn(*arguments: Any) -> Panel:
+        purposes.append(arguments[3])
+        return draw_panel(*arguments)
+
+    monkeypatch.setattr(order, "compress_points", compressed)
+    monkeypatch.setattr(order, "draw_panel", drawn)
+    random = np.random.default_rng(0)
+    part = random.uniform(-1, 1, (300, 2)), random.uniform(0.5, 2.0, 300)
+    options = CompressOptions(9, 40, seed=3, threads=1, tolerance=1e-9, effort="low")
+    trial = order._try(2, [part, part], options)
+    assert trial is not None
+    assert (trial.k, trial.kept_order) == (2, 3), "the lowest of the parts"
+    assert asked == [replace(options, k=2), replace(options, k=2, seed=4)]
+    assert purposes == ["order", "order"]
+
+
+def test_errors_are_means_over_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    part = random.uniform(-1, 1, (300, 2)), random.uniform(0.5, 2.0, 300)
+    options = CompressOptions(1, 40, threads=1, effort="low")
+    everything = order._try(1, [part], replace(options, target=300))
+    assert everything is not None
+    assert max(everything.rms.values()) < 1e-14, "a set has no error beside itself"
+    monkeypatch.setattr(
+        order, "draw_panel", lambda points, weights, *_: draw_panel(points, weights, 0, "order")
+    )
+    monkeypatch.setattr(
+        order, "compress_points", lambda *given: compress_points(*given[:2], options)
+    )
+    once, twice = order._try(1, [part], options), order._try(1, [part] * 2, options)
+    assert once is not None
+    assert twice is not None
+    assert twice.rms == pytest.approx(once.rms, rel=1e-12)
 
 
 def test_an_order_that_misses_its_moments_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from momentc.clustering.centroids import kmeans_labels
+from momentc.panel import draw_panel
 from momentc.study import evaluate as evaluate_module
+from momentc.study import methods
 from momentc.study.evaluate import Evaluator, Setting
 from momentc.study.grid import Cell, plan_synthetic
 from momentc.study.methods import METHODS, Dataset, Reduced, Task
@@ -133,6 +137,83 @@ def test_a_trial_on_a_file_is_another_seed(method: str, k: int) -> None:
         assert errors["rms"] != second["errors"][family]["rms"], family
     # The functions are drawn by the seed as well, the moments are not.
     assert second["moment_error"] == other["moment_error"]
+
+
+@pytest.mark.parametrize(
+    ("source", "polylog", "published"),
+    [("file", False, []), ("uniform", False, ["eq13"]), ("uniform", True, ["eq98"])],
+)
+def test_what_keeps_everything_has_no_error(
+    source: str, polylog: bool, published: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_of_it(data: Dataset, _: Task) -> Reduced:
+        return Reduced(data.local, data.weights, data.points)
+
+    monkeypatch.setattr(evaluate_module, "METHODS", {**METHODS, "random": all_of_it})
+    random = np.random.default_rng(0)
+    points, weights = random.uniform(3.0, 9.0, (300, 2)), random.uniform(0.1, 9.0, 300)
+    setting = Setting(families=("relu", "steps"), per_family=3, polylog=polylog)
+    record = Evaluator(setting, points, weights)(Cell(source, 2, 300, "random", 0, 30, 0))
+    assert list(record["errors"]) == ["relu", "steps", *published]
+    assert max(error["worst"] for error in record["errors"].values()) < 1e-14
+    assert max(record["moment_error"]) < 1e-14
+    random_set = Evaluator(setting, points, weights)(Cell(source, 2, 300, "kmeans", 0, 30, 0))
+    assert min(error["worst"] for error in random_set["errors"].values()) > 1e-10
+
+
+def test_errors_are_reported_by_functions_that_nothing_was_chosen_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def drawn(*arguments: Any, **options: Any) -> Any:
+        asked.append((*arguments[2:], options))
+        return draw_panel(*arguments, **options)
+
+    monkeypatch.setattr(evaluate_module, "draw_panel", drawn)
+    setting = Setting(seed=7, families=("relu",), per_family=3)
+    Evaluator(setting, np.random.default_rng(0).normal(size=(9, 2)), np.ones(9))
+    assert asked == [(7, "report", {"families": ("relu",), "per_family": 3})]
+
+
+def test_methods_do_what_the_task_says() -> None:
+    random = np.random.default_rng(0)
+    points, weights = random.normal(size=(600, 2)), random.uniform(0.1, 9.0, 600)
+    data = Dataset(points, weights)
+    low, normal = (METHODS["momentc"](data, Task(2, 60, 0, effort)) for effort in ("low", "normal"))
+    assert low.kept_order == 2
+    assert normal.kept_order is not None
+    assert normal.kept_order > 2
+    subset = METHODS["random"](data, Task(0, 400, 0, "low"))
+    assert len(np.unique(subset.points, axis=0)) == 400
+    clusters = METHODS["kmeans"](data, Task(0, 60, 0, "low"))
+    assert clusters.weights @ clusters.points == pytest.approx(weights @ points), "centres of mass"
+
+
+@pytest.mark.parametrize("m", [1, 2])
+def test_heavy_points_pull_at_the_centroids(m: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(1)
+    points = random.uniform(-1.0, 1.0, (2000, m))
+    weights = np.exp(6.0 * points[:, 0])
+
+    def scatter(labels: NDArray[np.int64]) -> float:
+        mass = np.maximum(np.bincount(labels, weights, 40), 1e-300)
+        sums = [np.bincount(labels, weights * column, 40) / mass for column in points.T]
+        return float(weights @ np.sum((points - np.stack(sums, axis=1)[labels]) ** 2, axis=1))
+
+    pulled, plain = (
+        np.mean([scatter(kmeans_labels(points, given, 40, seed)) for seed in (0, 2**40)])
+        for given in (weights, None)
+    )
+    assert pulled < 0.8 * plain
+    asked: list[Any] = []
+    monkeypatch.setattr(
+        methods, "kmeans_labels", lambda *given: asked.append(given) or kmeans_labels(*given)
+    )
+    data = Dataset(points, weights)
+    METHODS["kmeans"](data, Task(0, 40, 5, "low"))
+    assert asked[0][0] is data.local
+    assert asked[0][1] is data.weights
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,20 @@ def test_means_over_trials_and_the_worst_matched_moment() -> None:
     assert row["moment_error"] == 1e-16
 
 
+def test_of_several_trials_the_least_order_and_the_most_points_are_named() -> None:
+    trials = [record(kept_order=kept, n_kept=n) for kept, n in ((5, 99), (4, 100), (6, 98))]
+    (row,) = means(trials)
+    assert (row["kept_order"], row["n_kept"]) == (4, 100)
+
+
+def test_exponents_are_those_of_the_mean_absolute_error() -> None:
+    def errors(d: int) -> dict[str, dict[str, float]]:
+        return {"eq13": {"rms": d**-1.0, "mean_abs": d**-2.0, "worst": d**-0.5}}
+
+    rows = means(record(d=d, target=d // 10, errors=errors(d)) for d in (1000, 2000, 4000))
+    assert [row["exponent"] for row in exponents(rows, 0.1)] == pytest.approx([2.0])
+
+
 def test_exponents_stand_beside_the_theory() -> None:
     rows = means(record(d=d, target=d // 10, error=d**-2.0) for d in (1000, 2000, 4000, 8000))
     found = {row["family"]: row for row in exponents(rows, 0.1)}
@@ -116,6 +130,18 @@ def test_ratios_compare_equal_cells_only() -> None:
     assert found["kmeans", "eq13"]["worst"] == pytest.approx(1e-3)
 
 
+def test_ratios_do_not_compare_other_targets_or_sizes() -> None:
+    rows = means(
+        record(method=method, k=k, d=d, target=n, error=error * d * n)
+        for method, k, error in (("momentc", 3, 1e-9), ("random", 0, 1e-7))
+        for d in (1000, 2000)
+        for n in (50, 100)
+    )
+    found = {row["family"]: row for row in ratios(rows)}["eq13"]
+    assert found["cells"] == 4
+    assert (found["geometric_mean"], found["worst"]) == pytest.approx((1e-2, 1e-2))
+
+
 def test_the_cheapest_setting_is_recommended() -> None:
     rows = means(
         [record(target=400, error=1e-9), record(target=200, error=1e-7), record(error=1e-4),
@@ -163,6 +189,9 @@ def test_a_baseline_that_is_wrong_has_no_exponent() -> None:
     ]  # fmt: skip
     assert [row["system"] for row in time_exponents(cells)] == ["momentc", "paper"]
     assert wrong_baselines(cells) == {"svd": 3}
+    skipped = [cell | {"baselines": {"svd": {"skipped": "too slow"}}} for cell in cells]
+    assert [row["system"] for row in time_exponents(skipped)] == ["momentc"]
+    assert wrong_baselines(skipped) == {}
 
 
 def test_what_holds_for_one_size_is_not_advised_for_another() -> None:
@@ -171,6 +200,17 @@ def test_what_holds_for_one_size_is_not_advised_for_another() -> None:
     assert [(row["d"], row["target"]) for row in found] == [(1000, 100), (4000, 50)]
     found = [row for row in recommend(rows, 1e-6) if row["family"] == "eq13"]
     assert [(row["d"], row["target"]) for row in found] == [(1000, None), (4000, 50)]
+
+
+def test_the_least_error_is_named_where_no_setting_will_do() -> None:
+    rows = means([record(error=1e-4), record(target=200, error=1e-5), record(k=2, error=1e-3)])
+    found = {row["family"]: row for row in recommend(rows, 1e-6)}
+    assert (found["eq13"]["target"], found["eq13"]["rms"]) == (None, 1e-5)
+
+
+def test_the_error_of_all_families_is_that_of_the_largest() -> None:
+    found = {row["family"]: row["rms"] for row in recommend(means([record()]), 1e-2)}
+    assert found == {"all": 1e-3, "eq13": 1e-6, "relu": 1e-3}
 
 
 def test_the_worst_function_is_named() -> None:
@@ -188,6 +228,7 @@ def test_polylog_takes_the_best_order_of_every_trial() -> None:
     (row,) = polylog_rows([one(0, 3, 1e-6), one(0, 5, 1e-8), one(1, 3, 3e-8), one(1, 5, 1e-7)])
     assert row["mean_least_error"] == pytest.approx(2e-8)
     assert row["median_k"] == 4.0
+    assert row["std"] == pytest.approx(1e-8)
 
 
 def test_time_left_learns_from_each_method() -> None:
@@ -227,6 +268,25 @@ def test_bench_exponents_speedups_and_memory() -> None:
     for line in memory:
         assert line["bytes_per_object"] == pytest.approx(80.0)
         assert math.isclose(line["fixed"], 1e8)
+
+
+def test_the_uncertainty_of_memory_by_hand() -> None:
+    """Residuals 1, -2, 1 about the line: sqrt(6 / (3 - 2) / 2) for sizes -1, 0, 1."""
+    cells: list[dict[str, Any]] = [
+        {"m": 2, "k": 5, "d": d, "target": 100, "threads": 1, "peak_memory": 100 + 7 * d + miss}
+        for d, miss in ((1, 1), (2, -2), (3, 1))
+    ]
+    (line,) = memory_growth(cells)
+    assert line["bytes_per_object"] == pytest.approx(7.0)
+    assert line["standard_error"] == pytest.approx(3.0**0.5)
+
+
+def test_speedups_are_over_the_fewest_threads() -> None:
+    cells = [
+        {"m": 2, "k": 5, "d": 9, "target": 3, "threads": t, "seconds": 8.0 / t} for t in (16, 8, 2)
+    ]
+    found = [(row["threads"], row["than"], row["speedup"]) for row in speedups(cells)]
+    assert found == [(8, 2, 4.0), (16, 2, 8.0)]
 
 
 def test_bench_lines_do_not_mix_targets_or_threads() -> None:

@@ -1,5 +1,7 @@
 """One cell of the bench: what is timed is checked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -23,6 +25,12 @@ def test_cells_follow_the_rule_or_the_list() -> None:
     cells, skipped = plan_bench([1], [3, 20_000], [30_000], [], None, [1, 2])
     assert {c.k for c in cells} == {3}
     assert len(skipped) == 1
+
+
+def test_keys_tell_all_cells_apart() -> None:
+    cell = BenchCell(2, 2, 300, 30, 1)
+    others = [replace(cell, **{name: 9}) for name in ("m", "k", "d", "target", "threads")]
+    assert len({cell.key, *(other.key for other in others)}) == 6
 
 
 def test_a_cell_is_timed_and_verified() -> None:

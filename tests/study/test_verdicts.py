@@ -73,6 +73,17 @@ def test_one_bad_seed_is_enough_to_fail() -> None:
     assert judge("fig3", found)[0]["found"] == pytest.approx(0.5)
 
 
+def test_curves_are_compared_with_those_of_the_same_size_and_seed() -> None:
+    losses = {"full": [4.0, 1.0], "compressed": [4.0, 1.01], "random": [4.0, 3.0]}
+    small = records("b", losses)
+    large = [r | {"d": 2000, "test": [value / 2.0 for value in r["test"]]} for r in small]
+    (row,) = judge("fig3", small + large[::-1])
+    assert (row["low"], row["high"]) == pytest.approx((0.01, 0.01))
+    # One that has no full run beside it is not judged.
+    lonely = [r for r in large if r["curve"] == "compressed"]
+    assert judge("fig3", small + lonely) == judge("fig3", small)
+
+
 def sizes(exponent: float, panel: str = "a", noise: float = 0.0) -> list[dict[str, Any]]:
     """Losses d^-0.5 before and d'^-exponent after."""
     return [
@@ -142,6 +153,11 @@ def test_thin_fronts() -> None:
         None,
         False,
     ]
+    excess = judge_errors([exponent(2.4), exponent(3.0)], (2,))[0]
+    assert (excess["found"], excess["high"]) == pytest.approx((-0.1, 0.5)), "the least over k"
+    others = [exponent(0.1) | {"family": "relu", "theory": None}, exponent(0.1) | {"family": "x"}]
+    assert judge_errors([exponent(2.4), *others], (2,)) == judge_errors([exponent(2.4)], (2,))
+    assert judge_times([exponent(1.3) | {"system": "svd"}]) == []
     assert [row["ok"] for row in judge_times([exponent(1.1)])] == [True]
     assert [row["ok"] for row in judge_times([exponent(1.3)])] == [False]
 
@@ -153,6 +169,8 @@ def test_thin_fronts() -> None:
 
     assert judge_polylog(rows([1e-12, 3e-13, 1e-13, 4e-14]))[0]["ok"]
     assert not judge_polylog(rows([1e-13, 3e-13, 1e-12, 4e-12]))[0]["ok"]
+    worse = [row | {"method": "random"} for row in rows([1e-4, 1e-3, 1e-2, 1e-1])]
+    assert judge_polylog(rows([1e-12, 3e-13, 1e-13, 4e-14]) + worse)[0]["ok"]
     assert judge_polylog(rows([1e-16] * 4))[0]["ok"]
     assert judge_polylog(rows([3e-12, 2e-13, 6e-15, 7e-15]))[0]["ok"], "falling to rounding"
     assert not judge_polylog(rows([6e-15, 7e-15, 3e-12, 2e-13]))[0]["ok"]
