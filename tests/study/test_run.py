@@ -147,6 +147,8 @@ def test_what_keeps_everything_has_no_error(
     source: str, polylog: bool, published: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def all_of_it(data: Dataset, _: Task) -> Reduced:
+        expected = weights if source == "file" else np.ones(300)
+        assert np.array_equal(data.weights, expected)
         return Reduced(data.local, data.weights, data.points)
 
     monkeypatch.setattr(evaluate_module, "METHODS", {**METHODS, "random": all_of_it})
