@@ -70,7 +70,7 @@ def test_parts_are_distinct_rows_and_differ() -> None:
     points = np.arange(40_000.0)[:, None]
     parts = [rows[:, 0] for rows, _ in order._parts(points, np.ones(40_000), 50, 0)]
     assert all(len(np.unique(rows)) == len(rows) for rows in parts)
-    assert not np.array_equal(*parts)
+    assert not np.array_equal(parts[0], parts[1])
 
 
 def test_the_trial_is_the_compression_that_follows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_errors_are_means_over_the_parts(monkeypatch: pytest.MonkeyPatch) -> Non
         order, "draw_panel", lambda points, weights, *_: draw_panel(points, weights, 0, "order")
     )
     monkeypatch.setattr(
-        order, "compress_points", lambda *given: compress_points(*given[:2], options)
+        order, "compress_points", lambda rows, weights, _: compress_points(rows, weights, options)
     )
     once, twice = order._try(1, [part], options), order._try(1, [part] * 2, options)
     assert once is not None
