@@ -126,8 +126,10 @@ def test_parts_cover_all_once() -> None:
 
 
 def test_numerical_libraries_have_one_thread_each_inside() -> None:
+    import faiss  # noqa: F401  # brings OpenMP
     import scipy.linalg  # noqa: F401  # brings its BLAS
 
+    assert {pool["user_api"] for pool in threadpool_info()} >= {"blas", "openmp"}
     before = {pool["filepath"]: pool["num_threads"] for pool in threadpool_info()}
     with thread_map(2):
         assert {pool["num_threads"] for pool in threadpool_info()} == {1}

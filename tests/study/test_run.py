@@ -211,9 +211,12 @@ def test_heavy_points_pull_at_the_centroids(m: int, monkeypatch: pytest.MonkeyPa
     )
     assert pulled < 0.8 * plain
     asked: list[Any] = []
-    monkeypatch.setattr(
-        methods, "kmeans_labels", lambda *given: asked.append(given) or kmeans_labels(*given)
-    )
+
+    def labelled(*given: Any) -> NDArray[np.int64]:
+        asked.append(given)
+        return kmeans_labels(*given)
+
+    monkeypatch.setattr(methods, "kmeans_labels", labelled)
     data = Dataset(points, weights)
     METHODS["kmeans"](data, Task(0, 40, 5, "low"))
     assert asked[0][0] is data.local
