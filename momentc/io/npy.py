@@ -26,7 +26,7 @@ from momentc.io.base import ArraySource, SourceBase
 from momentc.io.numeric import require_real, require_shape
 from momentc.io.stamp import FileStamp
 
-__all__ = ["NpyHeader", "NpySource", "array_from_bytes", "check_size", "read_header"]
+__all__ = ["MAGIC", "NpyHeader", "NpySource", "array_from_bytes", "check_size", "read_header"]
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 1 << 16
@@ -169,7 +169,9 @@ def printable_reason(error: Exception) -> str:
     return text if len(text) <= 160 else text[:160] + "..."
 
 
-def check_size(name: str, header: NpyHeader, n_data_bytes: int) -> tuple[str, ...]:
+def check_size(
+    name: str, header: NpyHeader, n_data_bytes: int, after: bytes = b""
+) -> tuple[str, ...]:
     """Compare the declared shape with the bytes that are there.
 
     Parameters
@@ -180,6 +182,8 @@ def check_size(name: str, header: NpyHeader, n_data_bytes: int) -> tuple[str, ..
         What is declared.
     n_data_bytes : int
         Bytes after the header.
+    after : bytes
+        The first of those that come after the array, as far as they are known.
 
     Returns
     -------
@@ -189,13 +193,19 @@ def check_size(name: str, header: NpyHeader, n_data_bytes: int) -> tuple[str, ..
     Raises
     ------
     InputError
-        There are fewer.
+        There are fewer, or another array follows, of which a reader of one would say nothing.
     """
     if n_data_bytes < header.n_bytes:
         raise InputError(
             f"{name} is truncated: shape {header.shape} of {header.dtype} needs {header.n_bytes} "
             "bytes, "
             f"there are {n_data_bytes}. Copy it again from its origin"
+        )
+    if after.startswith(MAGIC):
+        raise InputError(
+            f"{name}: after the array with shape {header.shape} comes another one. Files that are "
+            "joined end to end are not one array: name them one after the other, or by a pattern "
+            "such as 'run-*.npy', and they are read as one"
         )
     n_trailing = n_data_bytes - header.n_bytes
     if n_trailing:
@@ -233,7 +243,8 @@ def array_from_bytes(name: str, data: bytes) -> tuple[NDArray[Any], tuple[str, .
         return data[position - size : position]
 
     header = read_header(name, read)
-    notes = check_size(name, header, len(data) - header.offset)
+    end = header.offset + header.n_bytes
+    notes = check_size(name, header, len(data) - header.offset, data[end : end + len(MAGIC)])
     order: Literal["C", "F"] = "F" if header.fortran_order else "C"
     require_shape(name, header.shape)  # numpy has limits of its own for other shapes
     array: NDArray[Any] = np.ndarray(header.shape, header.dtype, data, header.offset, order=order)
@@ -269,7 +280,9 @@ class NpySource(SourceBase):
         self._file = file
         stamp = FileStamp(name, file.fileno())
         header = read_header(name, file.read)
-        notes = check_size(name, header, stamp.size - header.offset)
+        end = header.offset + header.n_bytes
+        after = os.pread(file.fileno(), len(MAGIC), end) if stamp.size > end else b""
+        notes = check_size(name, header, stamp.size - header.offset, after)
         columns_first = header.fortran_order and len(header.shape) > 1 and header.shape[1] > 1
         row_bytes = max(1, math.prod(header.shape[1:]) * header.dtype.itemsize)
         super().__init__(

@@ -67,6 +67,12 @@ class NpzArchive:
         with zip_errors(name):
             self._zip = zipfile.ZipFile(file)
         self.members = {info.filename: info for info in self._zip.infolist()}
+        if self.members and min(info.header_offset for info in self.members.values()) > 0:
+            raise InputError(
+                f"{name}: something stands before the archive, another one most likely, which "
+                "would be passed over. Files that are joined end to end are not one: name them one "
+                "after the other, and they are read as one"
+            )
 
     def open(self, member: str) -> IO[bytes]:
         """Open a member (full name in the archive) for reading from its start."""

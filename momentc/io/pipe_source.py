@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from momentc.errors import InputError
 from momentc.io.base import SourceBase
 from momentc.io.fingerprint import LeafHasher
-from momentc.io.npy import NpyHeader, check_size
+from momentc.io.npy import MAGIC, NpyHeader, check_size
 from momentc.io.pipe import read_some
 
 __all__ = ["PipeSource"]
@@ -132,12 +132,14 @@ class PipeSource(SourceBase):
             done += len(piece)
             self._n_bytes += len(piece)
         if self._n_bytes == self._header.n_bytes:
+            after = bytearray()
+            noted: tuple[str, ...] = ()
             while piece := read_some(self._stream, _READ_BYTES, self.name):
                 self._n_bytes += len(piece)
-            self.warnings = (
-                *self.warnings,
-                *check_size(self.name, self._header, self._n_bytes),
-            )
+                after += piece[: max(0, len(MAGIC) - len(after))]
+                # At once where another array follows: there may be no end of them.
+                noted = check_size(self.name, self._header, self._n_bytes, bytes(after))
+            self.warnings = (*self.warnings, *noted)
         return data.view(self.dtype).reshape(n_rows, self.n_columns)
 
     def _refuse(self, what: str) -> NoReturn:

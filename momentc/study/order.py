@@ -95,7 +95,7 @@ class OrderChoice:
     k : int
     target : int
     n_rows : int
-        Rows of the part that was measured; 0 if nothing had to be.
+        Distinct rows of the part that was measured; 0 if nothing had to be.
     n_points : int
         Rows of the input.
     trials : tuple of OrderTrial
@@ -163,17 +163,24 @@ def choose_order(
     if rank == 0:
         reason = "k = 1: all columns are constant, there is nothing to choose"
         return OrderChoice(1, target, 0, n_points, (), reason)
-    if len(points) == n_points and len(merge_duplicates(points, weights)[0]) <= target:
+    is_sample = len(points) < n_points
+    rows, merged = merge_duplicates(points, weights)
+    if not is_sample and len(rows) <= target:
         reason = "k = 1: all distinct rows are kept as they are, whatever the order"
         return OrderChoice(1, target, 0, n_points, (), reason)
     check_request(1, target, n_points, rank)
-    if len(points) < n_points:
+    # Distinct rows are what a reduction has to do with: a part of few of them would be kept as it
+    # is, at every order, and so tell nothing.
+    some_equal = len(rows) < len(points)
+    points, weights = points[rows], merged
+    if is_sample:
         # A sample that is smaller than the part it stands for is reduced to as small a part.
         options = replace(options, target=min(target, len(points) // PART_OF_TARGET))
         if options.target < n_moments(rank, 1):
             reason = (
-                f"k = 1: of a sample of the {n_points} rows only {len(points)} count, too few to "
-                "measure an order by; give one with --k"
+                f"k = 1: of a sample of the {n_points} rows only {len(points)} "
+                f"{'distinct ones ' if some_equal else ''}count, too few to measure an order by; "
+                "give one with --k"
             )
             return OrderChoice(1, target, 0, n_points, (), reason)
     candidates = candidate_orders(rank, options.target)
@@ -195,7 +202,14 @@ def choose_order(
         )
     best = pick(trials)
     n_measured = len(parts[0][0])
-    reason = _reason(best, trials, target, options.target, n_measured, n_points)
+    if n_measured == len(points) and not is_sample:
+        on = "all rows"
+    elif some_equal:
+        whole = "" if is_sample else f" of {len(points)}"
+        on = f"{n_measured}{whole} distinct rows of {n_points}"
+    else:
+        on = f"{n_measured} of {n_points} rows"
+    reason = _reason(best, trials, target, options.target, on)
     return OrderChoice(best.k, target, n_measured, n_points, tuple(trials), reason)
 
 
@@ -225,7 +239,7 @@ _Part = tuple[NDArray[np.float64], NDArray[np.float64]]
 def _parts(
     points: NDArray[np.float64], weights: NDArray[np.float64], target: int, seed: int
 ) -> list[_Part]:
-    """Draw the parts of the rows that are measured."""
+    """Draw the parts of the distinct rows that are measured."""
     wanted = max(PART_OF_TARGET * target, target + 1000)
     if wanted >= len(points) and len(points) <= MOST_ROWS:
         return [(points, weights)]
@@ -270,18 +284,10 @@ def _try(k: int, parts: Sequence[_Part], options: CompressOptions) -> OrderTrial
     return OrderTrial(k, min(kept_orders), rms)
 
 
-def _reason(
-    best: OrderTrial,
-    trials: list[OrderTrial],
-    target: int,
-    measured: int,
-    n_rows: int,
-    n_points: int,
-) -> str:
+def _reason(best: OrderTrial, trials: list[OrderTrial], target: int, measured: int, on: str) -> str:
     tried = f" (kept to order {best.kept_order} where it was tried)"
     kept = "" if best.kept_order == best.k else tried
     place = trials.index(best)
-    part = "all" if n_rows == n_points else f"{n_rows} of {n_points}"
     smaller = "" if measured == target else f", reduced to {measured},"
     others = "".join(
         f"; k = {trial.k}: {_error(trial.typical)} and {_error(trial.largest)}"
@@ -306,7 +312,7 @@ def _reason(
         if better else ""
     )  # fmt: skip
     return (
-        f"k = {best.k}{kept} was chosen for target {target}: on {part} rows{smaller} held-out "
+        f"k = {best.k}{kept} was chosen for target {target}: on {on}{smaller} held-out "
         f"functions are off by {_error(best.typical)} in the geometric mean of their families, and "
         f"by {_error(best.largest)} in the worst{others}{worse}{equal}"
     )

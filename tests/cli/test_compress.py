@@ -58,7 +58,9 @@ def test_the_table(invoke: Invoke, data: Path) -> None:
     title, head, *rows = table.splitlines()
     assert title == "Error by order"
     assert head.split() == ["order", "in", "the", "frame", "relative"]
-    assert [row.split()[0] for row in rows] == [str(order) for order in range(8)]
+    # Two beyond the highest that is matched: 5, or 6 if surplus matching chose that.
+    assert len(rows) in {8, 9}
+    assert [row.split()[0] for row in rows] == [str(order) for order in range(len(rows))]
     assert all(row.endswith("ok") for row in rows[:6])
     assert all(row.endswith(("not matched", "matched too")) for row in rows[6:])
 

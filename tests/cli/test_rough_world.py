@@ -524,3 +524,19 @@ def test_memory_that_runs_out_is_no_bug(
     assert (outcome.code, outcome.stdout) == (7, b"")
     assert outcome.stderr.startswith(said)
     assert "bug" not in outcome.stderr
+
+
+@pytest.mark.parametrize("memory", ["1G", "262MiB"])
+def test_files_joined_on_a_pipe_are_refused(tmp_path: Path, memory: str) -> None:
+    """`cat run-*.npy | momentc compress -`: all but the first would be passed over."""
+    points = np.random.default_rng(0).normal(size=(400_000, 3))
+    np.save(tmp_path / "run.npy", points)
+    data = (tmp_path / "run.npy").read_bytes()
+    command = ["compress", "-", "-k", "2", "-n", "100", "-o", "out.npz", "-M", memory]
+    found = subprocess.run(
+        [*momentc_command(), *command],
+        cwd=tmp_path, input=data + data, capture_output=True, check=False,
+    )  # fmt: skip
+    assert found.returncode == 3
+    assert b"comes another one" in found.stderr
+    assert not (tmp_path / "out.npz").exists()

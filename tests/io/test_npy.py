@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from momentc.errors import InputError
 from momentc.io.base import ArraySource
-from momentc.io.npy import NpySource
+from momentc.io.npy import NpySource, array_from_bytes
 from momentc.io.source import open_source
 
 DTYPES = [
@@ -414,3 +414,18 @@ def test_arrays_in_memory_of_any_layout(points: NDArray[np.float64]) -> None:
     for array in (points[::2], points[:, ::-1], np.asfortranarray(points), points.T[:, :500]):
         assert np.array_equal(rows_of(ArraySource(array), 77), array)
         assert ArraySource(array).fingerprint() == ArraySource(array.copy()).fingerprint()
+
+
+@pytest.mark.parametrize("how", ["file", "bytes"])
+def test_two_arrays_in_one_file_are_not_one(
+    tmp_path: Path, how: str, message_of: Callable[..., str]
+) -> None:
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", np.ones((100, 2)))
+    joined = (tmp_path / "a.npy").read_bytes() + (tmp_path / "b.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(joined)
+    if how == "file":
+        message = message_of(InputError, lambda: open_source(str(tmp_path / "x.npy")))
+    else:
+        message = message_of(InputError, lambda: array_from_bytes("x.npy", joined))
+    assert "comes another one" in message

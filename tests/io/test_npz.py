@@ -289,3 +289,13 @@ def test_a_file_that_is_written_to(message_of: Callable[..., str]) -> None:
         with Path("x.npz").open("ab") as file:
             file.write(b"more")
         assert "changed while it was read" in message_of(InputError, lambda: next(blocks))
+
+
+def test_two_archives_in_one_file_are_not_one(
+    tmp_path: Path, message_of: Callable[..., str]
+) -> None:
+    np.savez(tmp_path / "a.npz", x=np.ones((5, 2)))
+    twice = (tmp_path / "a.npz").read_bytes() * 2
+    (tmp_path / "two.npz").write_bytes(twice)
+    message = message_of(InputError, lambda: open_source(str(tmp_path / "two.npz")))
+    assert "something stands before the archive" in message

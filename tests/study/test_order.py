@@ -38,8 +38,8 @@ def test_negligible_errors_count_as_equal_and_the_cheaper_order_is_taken() -> No
 def test_a_choice_that_is_not_the_least_says_why() -> None:
     cheap, better = trial(1, 1, 1.1e-3, 1.1e-3), trial(2, 2, 1e-3, 1e-3)
     assert pick([cheap, better]) == cheap
-    assert "up to 15% counts as equal" in order._reason(cheap, [cheap, better], 20, 20, 50, 50)
-    assert "counts as equal" not in order._reason(better, [cheap, better], 20, 20, 50, 50)
+    assert "up to 15% counts as equal" in order._reason(cheap, [cheap, better], 20, 20, "all rows")
+    assert "counts as equal" not in order._reason(better, [cheap, better], 20, 20, "all rows")
 
 
 def test_the_largest_errors_are_equal_too_where_they_are_rounding() -> None:
@@ -51,10 +51,43 @@ def test_a_better_mean_that_was_not_chosen_is_explained() -> None:
     trials = [trial(1, 1, 1e-3, 3.0e-5), trial(7, 12, 1e-11, 3.4e-5), trial(8, 11, 1e-13, 4.6e-4)]
     best = pick(trials)
     assert best.k == 7
-    said = order._reason(best, trials, 500, 500, 4000, 20_000)
+    said = order._reason(best, trials, 500, 500, "all rows")
     assert "k = 8, better in the mean, is more than 1.5 times as far off" in said
     assert "as k = 7 (3.4e-05)" in said
-    assert "better in the mean" not in order._reason(best, trials[:2], 500, 500, 4000, 20_000)
+    assert "better in the mean" not in order._reason(best, trials[:2], 500, 500, "all rows")
+
+
+def test_many_equal_rows_are_measured_by_their_distinct_ones() -> None:
+    """Six times the target of the rows may hold less than the target of distinct ones."""
+    points = np.random.default_rng(0).geometric(0.3, size=(50_000, 2)).astype(float)
+    distinct, counts = np.unique(points, axis=0, return_counts=True)
+    options = CompressOptions(target=150, effort="low")
+    assert len(np.unique(points[: 6 * 150], axis=0)) < 150 < len(distinct)
+    choice = choose_order(points, np.ones(len(points)), options)
+    assert choice.k == choose_order(distinct, counts.astype(float), options).k
+    assert max(choice.trials[0].rms.values()) > 1e-6
+    assert "on all rows held-out functions" in choice.reason
+    assert choice.n_rows == len(distinct)
+
+
+def test_a_part_of_the_distinct_rows_is_said_to_be_one() -> None:
+    points = np.random.default_rng(0).geometric(0.2, size=(20_000, 3)).astype(float)
+    n_distinct = len(np.unique(points, axis=0))
+    options = CompressOptions(target=20, effort="low")
+    choice = choose_order(points, np.ones(len(points)), options)
+    assert choice.n_rows == 1020
+    assert f"on 1020 of {n_distinct} distinct rows of 20000 held-out" in choice.reason
+
+
+def test_a_sample_of_many_equal_rows_is_reduced_to_as_small_a_part() -> None:
+    sample = np.random.default_rng(0).geometric(0.3, size=(2000, 2)).astype(float)
+    n_distinct = len(np.unique(sample, axis=0))
+    options = CompressOptions(target=150, effort="low")
+    choice = choose_order(sample, np.ones(2000), options, n_rows=10**7)
+    assert (
+        f"on {n_distinct} distinct rows of 10000000, reduced to {n_distinct // 6}," in choice.reason
+    )
+    assert max(choice.trials[0].rms.values()) > 1e-6
 
 
 def test_parts_carry_the_weights_of_their_rows() -> None:
