@@ -11,7 +11,7 @@ rational   1 / (A + <y, a>), A = m + 0.05 (Eq. 98)                      analytic
 bumps      exp(-|y - z|^2 / 2 s^2), z a row, s = 1 .. 8 local spreads   analytic, local
 cosines    cos(f <y, u> + phase), u a direction, f = 1 .. 16            analytic, oscillates
 relu       max(0, <y - z, u>), z a row: the kink goes through the data  a kink
-steps      1 where <y - z, u> > 0                                       a jump
+steps      1 where <y - z, u> > 1e-6 .. 2e-6                            a jump beside a row
 ========== ============================================================ ==================
 
 Whoever *chooses* something by a panel (an order, say) and whoever *reports* errors must not use
@@ -54,6 +54,9 @@ PER_FAMILY: Final = 32
 # frame; the functions of a family take them in turn.
 BUMP_WIDTHS: Final = (1.0, 2.0, 4.0, 8.0)
 FREQUENCIES: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
+
+# How far from a row a jump is, in units of the frame.
+JUMP_BESIDE: Final = 1e-6
 
 # The local spread at a row is the distance within which this part of a sample of the rows lies.
 LOCAL_PART: Final = 1.0 / 64.0
@@ -252,7 +255,11 @@ def _draw(
         widths = np.take(BUMP_WIDTHS, turn % len(BUMP_WIDTHS))
         return Family(name, name, rows.T.copy(), widths * _local_spread(rows, sample))
     vectors = _unit(random.standard_normal((m, count)))
-    return Family(name, name, vectors, np.einsum("ij,ji->i", rows, vectors))
+    offsets = np.einsum("ij,ji->i", rows, vectors)
+    if name == "steps":
+        # Beside the row: rounding would say on which side it is, and all that are equal to it.
+        offsets += JUMP_BESIDE * (1.0 + random.random(count))
+    return Family(name, name, vectors, offsets)
 
 
 def _unit(vectors: Array) -> Array:

@@ -102,7 +102,7 @@ class Console:
                 yield progress
         except (KeyboardInterrupt, Terminated):
             if kept:
-                self.note("the finished cells are kept; the same command goes on from there")
+                self.note("finished cells, if any, are kept; the same command goes on from there")
             raise
 
     def note(self, sentence: str) -> None:

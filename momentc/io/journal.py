@@ -1,21 +1,26 @@
 """A journal: finished pieces of a long job, one JSON object a line, safe against any end.
 
 The first line says what job the pieces belong to; a journal of another job is refused. Each piece
-is on the disk before the next is begun. A line that was cut short is dropped when the journal is
-opened again.
+is on the disk before the next is begun. A line that was cut short, or that its checksum tells to be
+damaged, is dropped with all that follows when the journal is opened again: these pieces are done
+once more. A journal without a piece leaves no file.
 """
 
 import json
 import os
+import zlib
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from momentc.errors import OutputError, PartsError
 from momentc.io.lock import output_errors, output_lock, write_all
 from momentc.text import printable
 
 __all__ = ["Journal", "read_journal"]
+
+# Under which a line has its checksum.
+CHECKSUM: Final = "crc32"
 
 
 class Journal:
@@ -64,8 +69,10 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close it; it stays on the disk."""
-        self._stack.close()
+        """Close it; what it holds stays on the disk."""
+        with self._stack:
+            if not self.pieces:
+                self.path.unlink(missing_ok=True)
 
     def append(self, piece: dict[str, Any]) -> None:
         """Write one piece to the disk.
@@ -79,7 +86,7 @@ class Journal:
 
     def _write(self, content: dict[str, Any]) -> None:
         # In the order of its keys: a table of pieces that were read again has the same columns.
-        line = json.dumps(content, allow_nan=False) + "\n"
+        line = json.dumps({**content, CHECKSUM: _checksum(content)}, allow_nan=False) + "\n"
         with output_errors(self.path):
             write_all(self._descriptor, line.encode())
             os.fsync(self._descriptor)
@@ -113,6 +120,8 @@ def _read(path: Path, head: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
             found = json.loads(line)
         if not line.endswith(b"\n") or not isinstance(found, dict):
             break  # cut short: this and what follows is done again
+        if found.pop(CHECKSUM, None) != _checksum(found):
+            break
         lines.append(found)
         length += len(line)
     if not lines:
@@ -124,6 +133,11 @@ def _read(path: Path, head: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
         return [], 0
     _check_head(path, lines[0], head)
     return lines[1:], length
+
+
+def _checksum(content: dict[str, Any]) -> int:
+    """Return the CRC-32 of a piece as it stands in its line, but for the checksum itself."""
+    return zlib.crc32(json.dumps(content).encode())
 
 
 def _check_head(path: Path, found: dict[str, Any], expected: dict[str, Any]) -> None:

@@ -44,13 +44,16 @@ def test_a_head_cut_short_begins_anew(tmp_path: Path) -> None:
     path.write_bytes(b'{"job": "sc')
     with Journal(path, HEAD) as journal:
         assert journal.pieces == []
-    assert json.loads(path.read_text()) == HEAD
+        journal.append({"cell": 1})
+    head, piece = map(json.loads, path.read_text().splitlines())
+    assert head.items() >= HEAD.items()
+    assert piece["cell"] == 1
 
 
 def test_another_job_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
-    with Journal(path, HEAD):
-        pass
+    with Journal(path, HEAD) as journal:
+        journal.append({"cell": 1})
     before = path.read_bytes()
     with (
         pytest.raises(PartsError, match="its seed is 0, this job's is 1"),
@@ -81,3 +84,25 @@ def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             journal.append({"a": 2})
         monkeypatch.undo()
     assert read_journal(path, HEAD) == [{"a": 1}]
+
+
+@pytest.mark.parametrize("line", [1, 2])
+def test_a_line_that_was_altered_is_done_again(tmp_path: Path, line: int) -> None:
+    path = tmp_path / "x.jsonl"
+    with Journal(path, {"job": 1}) as journal:
+        journal.append({"cell": 1, "error": 0.25})
+        journal.append({"cell": 2, "error": 0.25})
+    lines = path.read_text().splitlines(keepends=True)
+    lines[line] = lines[line].replace("0.25", "10.25")
+    path.write_text("".join(lines))
+    assert [piece["cell"] for piece in read_journal(path, {"job": 1})] == [1, 2][: line - 1]
+    lines[line] = "{}\n"
+    path.write_text("".join(lines))
+    assert len(read_journal(path, {"job": 1})) == line - 1
+
+
+def test_without_a_piece_no_file_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    with Journal(path, {"job": 1}):
+        assert path.exists()
+    assert not path.exists()
