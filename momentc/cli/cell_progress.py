@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from momentc.cli.progress import SECONDS_BETWEEN_LINES
-from momentc.cli.text import format_seconds
+from momentc.cli.text import format_estimate
 
 if TYPE_CHECKING:
     from momentc.study.run import Standing
@@ -37,7 +37,7 @@ def describe(standing: "Standing") -> str:
     text = f"{standing.done} of {standing.total} {standing.unit}"
     if standing.seconds_left is None or standing.done == standing.total:
         return text
-    return f"{text}, about {format_seconds(standing.seconds_left)} to go"
+    return f"{text}, about {format_estimate(standing.seconds_left)} to go"
 
 
 class QuietCells:

@@ -8,6 +8,7 @@ from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import compile_on_first_run, prepare
 from momentc.cli.outcome import show_compression
+from momentc.cli.ranges import whole_number
 from momentc.cli.render import plan_facts
 from momentc.cli.signals import signals_wait
 from momentc.cli.text import parse_order, parse_part, parse_size
@@ -126,7 +127,9 @@ def compress(
         typer.Option(
             "--workers",
             metavar="INT",
-            help="With --engine dask: processes on this machine; 0 is as many as --threads.",
+            help="Processes of a Dask cluster on this machine; implies --engine dask, with which 0 "
+            "is as many as --threads.",
+            parser=whole_number,
         ),
     ] = 0,
     dry_run: Annotated[

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from momentc.cli.ranges import whole_number
 from momentc.cli.streams import stdout_was_closed
 from momentc.errors import OutputError, UsageError
 
@@ -67,6 +68,7 @@ Threads = Annotated[
         metavar="INT",
         help="Threads to use; 0 is all that this process may use.",
         show_default=True,
+        parser=whole_number,
     ),
 ]
 Tolerance = Annotated[
@@ -142,8 +144,15 @@ Restart = Annotated[
         "--restart", help="Forget what an earlier run has finished (cells, checkpoint); begin anew."
     ),
 ]
-Target = Annotated[int, typer.Option("--target", "-n", metavar="INT", help="Objects to keep.")]
-Seed = Annotated[int, typer.Option("--seed", metavar="INT", help="Seed, recorded in the output.")]
+Target = Annotated[
+    int, typer.Option("--target", "-n", metavar="INT", help="Objects to keep.", parser=whole_number)
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed", metavar="INT", help="Seed, recorded in the output.", parser=whole_number
+    ),
+]
 Memory = Annotated[
     str | None,
     typer.Option(

@@ -9,11 +9,14 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol, Self, TextIO
 
-from momentc.cli.text import format_count, format_seconds
+from momentc.cli.text import format_estimate, format_large, format_seconds
 
 __all__ = ["LineProgress", "NoProgress", "Progress", "RichProgress"]
 
 SECONDS_BETWEEN_LINES = 30.0
+
+# Columns of a terminal for a stage, the numbers and a bar that shows more than a tenth.
+ROOM_FOR_A_BAR = 96
 
 # A rate or a time left that is guessed from less than this jumps about more than it tells.
 SECONDS_BEFORE_RATE = 0.5
@@ -69,17 +72,18 @@ class Pace:
         self.began = now
 
     def describe(self, done: int, total: int, now: float) -> str:
-        """``12,000 left of 273,280, 1,200,000 a second, 0.01 s to go``."""
+        """``12,000 left of 273,280, 1.20M a second, 3 s to go``."""
         if total == 0:
             return "running"
         left = max(total - done, 0)
-        text = f"{format_count(left)} left of {format_count(total)}"
+        text = f"{format_large(left)} left of {format_large(total)}"
         elapsed = now - self.began
         if elapsed < SECONDS_BEFORE_RATE or done <= self._first:
             return text
         rate = (done - self._first) / elapsed
-        text += f", {format_count(round(rate))} a second"
-        return text if left == 0 else f"{text}, {format_seconds(left / rate)} to go"
+        if rate >= 1:
+            text += f", {format_large(round(rate))} a second"
+        return text if left == 0 else f"{text}, {format_estimate(left / rate)} to go"
 
 
 class LineProgress:
@@ -126,12 +130,14 @@ class RichProgress:
         from rich.progress import BarColumn, SpinnerColumn, TextColumn
         from rich.progress import Progress as Bars
 
+        console = Console(stderr=True)
         self._bars = Bars(
             SpinnerColumn(finished_text="✓", style="cyan"),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            # Where room is short, the numbers say more.
+            BarColumn(bar_width=24 if console.width >= ROOM_FOR_A_BAR else 8),
             TextColumn("{task.fields[said]}", style="dim"),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
         )
         self._task: Any = None

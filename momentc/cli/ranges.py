@@ -1,8 +1,44 @@
 """Lists of numbers as a person types them."""
 
-from momentc.errors import UsageError
+from contextlib import suppress
+from decimal import Decimal
 
-__all__ = ["parse_doublings", "parse_numbers", "parse_words"]
+import typer
+
+from momentc.errors import UsageError
+from momentc.text import printable
+
+__all__ = ["parse_doublings", "parse_numbers", "parse_words", "whole_number"]
+
+# An integer has at most so many digits: more are a slip.
+MOST_DIGITS = 18
+
+
+def whole_number(text: str | int) -> int:
+    """Return the integer that a person has typed: ``1000``, ``1_000`` or ``1e3``.
+
+    Raises
+    ------
+    typer.BadParameter
+    """
+    if isinstance(text, int):  # a default
+        return text
+    found = _integer(text)
+    if found is None:
+        raise typer.BadParameter(
+            f"{printable(text)!r} is no whole number; expected one as 1000 or 1e3"
+        )
+    return found
+
+
+def _integer(text: str) -> int | None:
+    with suppress(ValueError):
+        return int(text)
+    with suppress(ArithmeticError):
+        number = Decimal(text)
+        if number == number.to_integral_value() and number.adjusted() < MOST_DIGITS:
+            return int(number)
+    return None
 
 
 def parse_numbers(option: str, text: str | None, *, least: int = 1) -> tuple[int, ...]:
@@ -40,13 +76,12 @@ def _parse(option: str, text: str | None, *, doubling: bool, least: int = 1) -> 
     found: list[int] = []
     for part in text.split(","):
         first, colon, last = part.strip().partition(":")
-        ends = (first, last) if colon else (first, first)
-        if not all(end.isdecimal() and 0 < len(end) <= 12 and int(end) >= least for end in ends):
+        low, high = _integer(first), _integer(last if colon else first)
+        if low is None or high is None or not least <= min(low, high) <= max(low, high) < 10**12:
             raise UsageError(
                 f"{option} is {text!r}; expected numbers above {least - 1} as 1,2,5 or "
                 + ("1000:16000 (which doubles)" if doubling else "1:6 (with both ends)")
             )
-        low, high = int(ends[0]), int(ends[1])
         if low > high or (not doubling and high - low > 10_000):
             raise UsageError(f"{option} is {text!r}; in {part.strip()} the range is empty or huge")
         while low <= high:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from momentc.cli.console import Table
-from momentc.cli.text import format_count, format_error, format_seconds
+from momentc.cli.text import format_count, format_error, format_estimate, format_seconds
 from momentc.text import format_bytes
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def plan_facts(plan: "CompressPlan") -> Facts:
         ("memory", f"{format_bytes(plan.memory_needed)} of {format_bytes(plan.memory_budget)}"),
         *_planned_stream(plan),
         ("passes", f"{plan.passes} over the input"),
-        ("time", f"roughly {format_seconds(plan.seconds)}"),
+        ("time", f"roughly {format_estimate(plan.seconds)}"),
         ("output", plan.output),
     ]
     if plan.report is not None:

@@ -8,6 +8,8 @@ from momentc.errors import UsageError
 __all__ = [
     "format_count",
     "format_error",
+    "format_estimate",
+    "format_large",
     "format_seconds",
     "parse_order",
     "parse_part",
@@ -92,6 +94,22 @@ def format_count(number: int | None) -> str:
 def format_error(value: float | None) -> str:
     """Error with two digits; a dash where there is none."""
     return "-" if value is None else f"{value:.1e}"
+
+
+def format_estimate(seconds: float) -> str:
+    """Seconds that are guessed: no digits that mean nothing."""
+    if seconds < 1:
+        return "less than 1 s"
+    return f"{seconds:.0f} s" if seconds < 120 else format_seconds(seconds)
+
+
+def format_large(number: int) -> str:
+    """Integer with commas, from a million on in millions or more, three digits or four."""
+    for power, letter in ((9, "G"), (6, "M")):
+        if number >= 10**power:
+            digits = 2 if number < 10 ** (power + 1) else 1
+            return f"{number / 10**power:,.{digits}f}{letter}"
+    return format_count(number)
 
 
 def format_seconds(seconds: float) -> str:

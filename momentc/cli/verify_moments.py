@@ -7,6 +7,7 @@ import typer
 from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import prepare
+from momentc.cli.ranges import whole_number
 from momentc.cli.render import comparison_facts, order_table
 from momentc.errors import VerificationError
 from momentc.options import DEFAULT_TOLERANCE
@@ -17,7 +18,7 @@ __all__ = ["HELP", "verify_moments"]
 HELP = """\b
 Examples:
   momentc verify-moments data.h5 data.momentc.h5
-  momentc verify-moments data.h5:/grp/x small.npz --weights /grp/mass --k 4 --tol 1e-12
+  momentc verify-moments data.h5:/grp/x small.npz --weights /grp/mass --k 3 --tol 1e-12
   momentc verify-moments 'run-*.npy' all.h5
   momentc compress data.npy -o - | tee small.npz | momentc verify-moments data.npy -
 
@@ -56,6 +57,7 @@ def verify_moments(
             "-k",
             metavar="INT",
             help="Order up to which the moments must agree. Default: that of COMPRESSED.",
+            parser=whole_number,
         ),
     ] = None,
     tolerance: opt.Tolerance = DEFAULT_TOLERANCE,

@@ -17,6 +17,9 @@ __all__ = ["LoadedPoints", "PointBlock", "float64_blocks", "load_points", "selec
 MAX_BLOCK_ELEMENTS = 2**31 - 1
 """LAPACK and faiss count elements in 32 bits."""
 
+SHOWN = 60
+"""Characters of a list of columns in a message."""
+
 LOAD_BLOCK_BYTES = 1 << 17
 """Bytes of a block that is only checked and copied. The allocator uses memory of this size again
 instead of mapping it anew, which makes loading (without the fingerprint) four times as fast."""
@@ -105,6 +108,7 @@ def select_columns(text: str | None, n_columns: int) -> NDArray[np.int64]:
     """
     if text is None:
         return np.arange(n_columns, dtype=np.int64)
+    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
     chosen: list[int] = []
     for piece in text.split(","):
         first, colon, end = (part.strip() for part in piece.partition(":"))
@@ -112,18 +116,18 @@ def select_columns(text: str | None, n_columns: int) -> NDArray[np.int64]:
             first or colon
         ):
             raise UsageError(
-                f"columns {text!r}: {piece!r} is not a column; expected for example 0,1,4:7"
+                f"columns {shown!r}: {piece!r} is not a column; expected for example 0,1,4:7"
             )
         begin = int(first) if first else 0
         stop = (int(end) if end else n_columns) if colon else begin + 1
         if colon and first and end and begin >= stop:
             raise UsageError(
-                f"columns {text!r}: {piece!r} is empty; the end is one behind the last column (4:7 "
-                "is columns 4, 5 and 6)"
+                f"columns {shown!r}: {piece!r} is empty; the end is one behind the last column "
+                "(4:7 is columns 4, 5 and 6)"
             )
         if begin >= stop or stop > n_columns:
             raise UsageError(
-                f"columns {text!r}: {piece!r} does not lie within 0:{n_columns}, the input has "
+                f"columns {shown!r}: {piece!r} does not lie within 0:{n_columns}, the input has "
                 f"{n_columns} columns "
                 "numbered from 0 (4:7 is columns 4, 5 and 6)"
             )
@@ -131,7 +135,7 @@ def select_columns(text: str | None, n_columns: int) -> NDArray[np.int64]:
         if len(chosen) > n_columns:
             break
     if len(set(chosen)) < len(chosen):
-        raise UsageError(f"columns {text!r} name a column twice; each column counts once")
+        raise UsageError(f"columns {shown!r} name a column twice; each column counts once")
     return np.array(chosen, dtype=np.int64)
 
 

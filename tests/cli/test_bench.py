@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
+from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words, whole_number
 from momentc.cpus import available_threads
 from momentc.errors import UsageError
 from momentc.files import bench as bench_files
@@ -142,3 +142,17 @@ def test_lists_of_numbers() -> None:
     for text in ("", "0", "-1", "1:", ":3", "4:2", "1:99999999", "x", "1.5", "9" * 20):
         with pytest.raises(UsageError):
             parse_numbers("--k", text)
+
+
+@pytest.mark.parametrize("text", ["1000", " 1000", "1_000", "1e3", "1E3", "1000.0", "+1000"])
+def test_whole_numbers_as_people_type_them(text: str) -> None:
+    assert whole_number(text) == 1000
+    assert parse_numbers("--target", f"5,{text}") == (5, 1000)
+    assert parse_doublings("--d", f"{text}:4e3") == (1000, 2000, 4000)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1.5", "1e-3", "nan", "inf", "1e30", "1,000", "0x10"])
+def test_what_is_no_whole_number_is_said_so(invoke: Invoke, text: str) -> None:
+    outcome = invoke("compress", "x.npy", "-n", text)
+    assert outcome.code == 2
+    assert f"{text!r} is no whole number; expected one as 1000 or 1e3" in outcome.stderr

@@ -79,9 +79,9 @@ def test_a_line_every_half_minute() -> None:
         now = float(second)
         progress("reading" if second < 50 else "reduction", second * 10, 1000)
     assert stream.getvalue().splitlines() == [
-        "momentc: reading: 700 left of 1,000, 10 a second, 70.00 s to go",
-        "momentc: reduction: 400 left of 1,000, 10 a second, 40.00 s to go",
-        "momentc: reduction: 100 left of 1,000, 10 a second, 10.00 s to go",
+        "momentc: reading: 700 left of 1,000, 10 a second, 70 s to go",
+        "momentc: reduction: 400 left of 1,000, 10 a second, 40 s to go",
+        "momentc: reduction: 100 left of 1,000, 10 a second, 10 s to go",
     ]
 
 
@@ -91,6 +91,9 @@ def test_no_rate_before_anything_moved() -> None:
     assert pace.describe(9, 10, 0.01) == "1 left of 10"
     assert pace.describe(0, 0, 9.0) == "running"
     assert pace.describe(10, 10, 5.0) == "0 left of 10, 1 a second"
+    assert pace.describe(6, 10, 90.0) == "4 left of 10, 6 min 0 s to go"
+    said = pace.describe(2_000_000, 7_994_000, 1.25)
+    assert said == "5.99M left of 7.99M, 1.60M a second, 4 s to go"
 
 
 def test_threads_are_the_smallest_of_all_limits(
