@@ -35,8 +35,8 @@ demo: $(STAMP) ## compress the sample photograph, verify it, draw it (demo/)
 	$(BIN)/python sample_data/demo_picture.py sample_data/photograph.h5 $(DEMO)/photograph.momentc.h5 $(DEMO)/compressed_photograph.png
 	@echo "The picture is $(DEMO)/compressed_photograph.png"
 
-test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the tests, in as many processes as there are cores, four at most
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 nightly: $(STAMP) ## kill, crash and resume a hundred times; compile from nothing
 	MOMENTC_KILLS=100 MOMENTC_NIGHTLY=1 $(BIN)/python -m pytest tests/cli/test_interruption.py tests/cli/test_crashes.py tests/test_kernels.py --timeout 3600
