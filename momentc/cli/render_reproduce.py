@@ -47,7 +47,8 @@ def _verdicts(found: Sequence[dict[str, Any]]) -> Table:
     lines = [
         [
             row["panel"], row["what"], row["wanted"] or "-", _number(row["found"]),
-            f"{_number(row['low'])} to {_number(row['high'])}", row["published"] or "-",
+            "-" if row["low"] is None else f"{_number(row['low'])} to {_number(row['high'])}",
+            row["published"] or "-",
             "-" if row["ok"] is None else _word(row["ok"]),
         ]
         for row in found

@@ -85,7 +85,9 @@ def reduce_to_target(
     with watch.stage("final solve"):
         for best in candidates:
             asked = task.wanted.up_to(best.order)
-            corrected, miss = _correct(task.points[best.kept], best.weights, asked)
+            corrected, miss = _correct(
+                task.points[best.kept], best.weights, asked, task.map_function
+            )
             exact = miss <= group_tolerance(asked.plan.n_moments) * asked.mass
             if exact or best.reduced:
                 break
@@ -121,7 +123,10 @@ def _reduced(
 
 
 def _correct(
-    local: NDArray[np.float64], weights: NDArray[np.float64], wanted: Moments
+    local: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    wanted: Moments,
+    map_function: MapFunction = map,
 ) -> tuple[NDArray[np.float64], float]:
     """Return the weights corrected against the input's moments, and the error that is left.
 
@@ -130,7 +135,7 @@ def _correct(
     features = legendre_features(local, wanted.plan)
 
     def residual(candidate: NDArray[np.float64]) -> NDArray[np.float64]:
-        have = accumulate_moments(local, candidate, wanted.plan.order, "legendre")
+        have = accumulate_moments(local, candidate, wanted.plan.order, "legendre", map_function)
         return wanted.missing_in(have)
 
     miss = residual(weights)
