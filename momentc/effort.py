@@ -61,6 +61,10 @@ FEW_MOMENTS: Final = 20
 SURPLUS_PARTS: Final = (0.1, 0.2, 0.35)
 MOST_CONDITIONS: Final = 0.6
 
+# Moments of the next order at most, in multiples of those kept, for it to be tried where no other
+# is: of many variables they would be many, and have to be summed over all points.
+NEXT_ORDER: Final = 3.0
+
 # Matrices of all pairs of points that are in memory together.
 SPLINE_COPIES: Final = 4
 
@@ -173,7 +177,9 @@ def surplus_orders(
     if means == "spline" and n_moments(rank, order) <= MOST_CONDITIONS * n_points:
         tried = (largest_order(rank, int(part * n_points)) for part in SURPLUS_PARTS)
         found = {order, *(max(order, candidate) for candidate in tried)}
-        if found == {order} and n_moments(rank, order + 1) <= MOST_CONDITIONS * n_points:
+        following = n_moments(rank, order + 1)
+        most = min(MOST_CONDITIONS * n_points, NEXT_ORDER * n_moments(rank, order))
+        if found == {order} and following <= most:
             found.add(order + 1)  # little is free: the next order is the best use of it, or none
         return sorted(candidate for candidate in found if candidate <= known)
     return []

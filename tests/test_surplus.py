@@ -40,6 +40,7 @@ def mixture(n: int, m: int, width: float, seed: int = 0) -> Array:
         ("spline", 5, 3, 400, [5, 7]),  # 56 are more than 40, 84 more than 80
         ("spline", 5, 3, 200, [5, 6]),  # 84 are more than 70, but no more than 120
         ("spline", 5, 3, 139, [5]),  # 84 are more than MOST_CONDITIONS of them
+        ("spline", 2, 13, 1000, [2]),  # 560 would be allowed, but are five times 105
         ("spline", 5, 5, 500, [5]),  # 252 are half of the points already
         ("spline", 5, 5, 400, []),  # more than MOST_CONDITIONS of them
         ("spline", 1, 2, 5, [1]),

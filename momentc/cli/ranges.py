@@ -1,17 +1,12 @@
 """Lists of numbers as a person types them."""
 
-from contextlib import suppress
-from decimal import Decimal
-
 import typer
 
+from momentc.cli.text import integer_of
 from momentc.errors import UsageError
 from momentc.text import printable
 
 __all__ = ["parse_doublings", "parse_numbers", "parse_words", "whole_number"]
-
-# An integer has at most so many digits: more are a slip.
-MOST_DIGITS = 18
 
 
 def whole_number(text: str | int) -> int:
@@ -23,22 +18,12 @@ def whole_number(text: str | int) -> int:
     """
     if isinstance(text, int):  # a default
         return text
-    found = _integer(text)
+    found = integer_of(text)
     if found is None:
         raise typer.BadParameter(
             f"{printable(text)!r} is no whole number; expected one as 1000 or 1e3"
         )
     return found
-
-
-def _integer(text: str) -> int | None:
-    with suppress(ValueError):
-        return int(text)
-    with suppress(ArithmeticError):
-        number = Decimal(text)
-        if number == number.to_integral_value() and number.adjusted() < MOST_DIGITS:
-            return int(number)
-    return None
 
 
 def parse_numbers(option: str, text: str | None, *, least: int = 1) -> tuple[int, ...]:
@@ -76,7 +61,7 @@ def _parse(option: str, text: str | None, *, doubling: bool, least: int = 1) -> 
     found: list[int] = []
     for part in text.split(","):
         first, colon, last = part.strip().partition(":")
-        low, high = _integer(first), _integer(last if colon else first)
+        low, high = integer_of(first), integer_of(last if colon else first)
         if low is None or high is None or not least <= min(low, high) <= max(low, high) < 10**12:
             raise UsageError(
                 f"{option} is {text!r}; expected numbers above {least - 1} as 1,2,5 or "

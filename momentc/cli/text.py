@@ -2,6 +2,8 @@
 
 import math
 import re
+from contextlib import suppress
+from decimal import Decimal
 
 from momentc.errors import UsageError
 
@@ -11,10 +13,14 @@ __all__ = [
     "format_estimate",
     "format_large",
     "format_seconds",
+    "integer_of",
     "parse_order",
     "parse_part",
     "parse_size",
 ]
+
+# Digits before the point that a number such as 1e6 may have: more are a slip.
+MOST_DIGITS = 18
 
 _UNITS = {
     "": 1,
@@ -58,10 +64,21 @@ def parse_order(text: str) -> int | None:
     """
     if text.strip().lower() == "auto":
         return None
-    try:
+    found = integer_of(text)
+    if found is None:
+        raise UsageError(f"--k is {text!r}; expected a whole number, or auto")
+    return found
+
+
+def integer_of(text: str) -> int | None:
+    """Return the integer that a person has typed, as ``1000``, ``1_000`` or ``1e3``; else None."""
+    with suppress(ValueError):
         return int(text)
-    except ValueError:
-        raise UsageError(f"--k is {text!r}; expected a whole number, or auto") from None
+    with suppress(ArithmeticError):
+        number = Decimal(text)
+        if number == number.to_integral_value() and number.adjusted() < MOST_DIGITS:
+            return int(number)
+    return None
 
 
 def parse_part(option: str, text: str) -> tuple[int, int]:
@@ -98,9 +115,7 @@ def format_error(value: float | None) -> str:
 
 def format_estimate(seconds: float) -> str:
     """Seconds that are guessed: no digits that mean nothing."""
-    if seconds < 1:
-        return "less than 1 s"
-    return f"{seconds:.0f} s" if seconds < 120 else format_seconds(seconds)
+    return f"{math.ceil(seconds)} s" if seconds < 120 else format_seconds(seconds)
 
 
 def format_large(number: int) -> str:

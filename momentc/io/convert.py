@@ -110,8 +110,9 @@ def select_columns(text: str | None, n_columns: int) -> NDArray[np.int64]:
         return np.arange(n_columns, dtype=np.int64)
     shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
     chosen: list[int] = []
-    for piece in text.split(","):
-        first, colon, end = (part.strip() for part in piece.partition(":"))
+    for written in text.split(","):
+        piece = written if len(written) <= SHOWN else f"{written[:SHOWN]}..."
+        first, colon, end = (part.strip() for part in written.partition(":"))
         if not all(part.isascii() and part.isdigit() for part in (first, end) if part) or not (
             first or colon
         ):

@@ -72,7 +72,8 @@ class Journal:
         """Close it; what it holds stays on the disk."""
         with self._stack:
             if not self.pieces:
-                self.path.unlink(missing_ok=True)
+                with suppress(OSError):  # an error that is on its way says more
+                    self.path.unlink(missing_ok=True)
 
     def append(self, piece: dict[str, Any]) -> None:
         """Write one piece to the disk.
@@ -125,10 +126,11 @@ def _read(path: Path, head: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
         lines.append(found)
         length += len(line)
     if not lines:
-        if content and not content.startswith(b"{"):
+        # A head that was cut short is begun anew; another whole line is not ours to remove.
+        if content and (b"\n" in content or not content.startswith(b"{")):
             raise PartsError(
-                f"{printable(str(path))}: is not a journal of momentc; remove it or choose "
-                "another --output"
+                f"{printable(str(path))}: is no journal of this version of momentc, or is damaged; "
+                "remove it, start anew with --restart, or choose another --output"
             )
         return [], 0
     _check_head(path, lines[0], head)

@@ -66,8 +66,9 @@ class NpzArchive:
         self._file = file
         with zip_errors(name):
             self._zip = zipfile.ZipFile(file)
+        # Of members with one name the last counts, as zipfile has it.
         self.members = {info.filename: info for info in self._zip.infolist()}
-        if self.members and min(info.header_offset for info in self.members.values()) > 0:
+        if min((info.header_offset for info in self._zip.infolist()), default=0) > 0:
             raise InputError(
                 f"{name}: something stands before the archive, another one most likely, which "
                 "would be passed over. Files that are joined end to end are not one: name them one "

@@ -19,6 +19,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from momentc.errors import UsageError
 from momentc.learn.copies import copy_of
@@ -27,7 +28,7 @@ from momentc.learn.objects import neuron_objects, reduce_objects
 from momentc.learn.tensors import exact_float64, in_type_of, require_numbers
 from momentc.learn.weighted_linear import WeightedLinear, leave_neurons, parameter_like
 from momentc.learn.wiring import find_wiring, linear_of
-from momentc.options import DEFAULT_TOLERANCE, Effort
+from momentc.options import DEFAULT_TOLERANCE, Effort, require_integer
 
 __all__ = ["CompressedLayer", "Mode", "compress_layer", "fold"]
 
@@ -112,6 +113,7 @@ def compress_layer(
             f"model is a {type(model).__name__}; expected a torch.nn.Module in Python (for a "
             "checkpoint: compress_safetensors)"
         )
+    target = require_integer("target", target, 1)
     wiring = find_wiring(model, layer, outgoing, target)
     hidden, reader = linear_of(model, layer), linear_of(model, wiring.outgoing)
     has_bias = hidden.bias is not None
@@ -152,10 +154,17 @@ def fold(model: nn.Module) -> nn.Module:
     ----------
     model : torch.nn.Module
         Not changed.
+
+    Raises
+    ------
+    UsageError
+        It cannot be copied, or a weighted layer has its parameters from elsewhere (weight_norm in
+        its old form).
     """
     plain = copy_of(model)
-    for module in plain.modules():
+    for module in list(plain.modules()):
         if isinstance(module, WeightedLinear):
+            _settle(module)
             if module.c_in is not None:
                 module.weight = _folded(module.weight, module.c_in)
             del module.c_in, module.c_out
@@ -165,6 +174,31 @@ def fold(model: nn.Module) -> nn.Module:
             module.out = _folded(module.out, module.c[:, None, None])
             module.c = None
     return plain
+
+
+def _settle(module: WeightedLinear) -> None:
+    """Put parameters that are computed from others in their place.
+
+    Raises
+    ------
+    UsageError
+        They are, but in no way that torch tells.
+    """
+    computed = [
+        (name, getattr(module, name), module.get_submodule(f"parametrizations.{name}"))
+        for name in ("weight", "bias")
+        if parametrize.is_parametrized(module, name)
+    ]
+    if computed:
+        # By hand: what torch offers for it would change the class, which the original shares.
+        module.__class__ = WeightedLinear
+        del module.parametrizations
+    for name, value, sources in computed:
+        trained = any(source.requires_grad for source in sources.parameters())
+        setattr(module, name, nn.Parameter(value.detach().clone(), requires_grad=trained))
+    for name in ("weight", "bias"):
+        if name not in module._parameters:
+            raise UsageError(f"the {name} of a weighted layer is re-parametrized; undo that before")
 
 
 def _narrow(

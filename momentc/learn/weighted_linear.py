@@ -103,11 +103,14 @@ class WeightedLinear(nn.Linear):
     ) -> None:
         for name, c, size in (("c_in", c_in, in_features), ("c_out", c_out, out_features)):
             # Other shapes would be broadcast, over samples for instance. (Meta tensors have none.)
-            if c is not None and (
-                tuple(c.shape) != (size,) or not (c.is_meta or bool((c > 0).all()))
-            ):
+            if c is None:
+                continue
+            if not isinstance(c, Tensor):
+                raise UsageError(f"{name} is a {type(c).__name__}; expected a torch.Tensor")
+            usable = c.is_meta or bool(((c > 0) & torch.isfinite(c)).all())
+            if tuple(c.shape) != (size,) or not usable:
                 raise UsageError(
-                    f"{name} has shape {tuple(c.shape)}; expected ({size},) numbers > 0"
+                    f"{name} has shape {tuple(c.shape)}; expected ({size},) finite numbers > 0"
                 )
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
         self.register_buffer("c_in", None if c_in is None else c_in.to(self.weight, copy=True))

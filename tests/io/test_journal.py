@@ -62,7 +62,7 @@ def test_another_job_is_refused_and_left_alone(tmp_path: Path) -> None:
         pass
     assert path.read_bytes() == before
     path.write_text("name,value\n")
-    with pytest.raises(PartsError, match="not a journal"):
+    with pytest.raises(PartsError, match="no journal"):
         read_journal(path, HEAD)
     assert read_journal(tmp_path / "none.jsonl", HEAD) == []
 
@@ -106,3 +106,12 @@ def test_without_a_piece_no_file_is_left(tmp_path: Path) -> None:
     with Journal(path, {"job": 1}):
         assert path.exists()
     assert not path.exists()
+
+
+@pytest.mark.parametrize("content", ['{"job": 1}\n{"cell": 2}\n', '{"my": "data"}\n', "x\n"])
+def test_what_is_no_journal_of_this_version_is_left_alone(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text(content)
+    with pytest.raises(PartsError, match="no journal of this version"), Journal(path, {"job": 1}):
+        pass
+    assert path.read_text() == content

@@ -299,3 +299,14 @@ def test_two_archives_in_one_file_are_not_one(
     (tmp_path / "two.npz").write_bytes(twice)
     message = message_of(InputError, lambda: open_source(str(tmp_path / "two.npz")))
     assert "something stands before the archive" in message
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_of_members_with_one_name_the_last_counts(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        for value in (1.0, 2.0):
+            content = io.BytesIO()
+            np.save(content, np.full((5, 2), value))
+            archive.writestr("x.npy", content.getvalue())
+    with open_source(str(tmp_path / "x.npz")) as source:
+        assert float(source.take(np.array([0]))[0, 0]) == 2.0

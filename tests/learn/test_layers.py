@@ -451,3 +451,29 @@ def test_a_forward_that_changes_parameters_does_not_change_the_original() -> Non
     before = copy.deepcopy(model.state_dict())
     compress_layer(model, "hidden", 2, 60)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_fold_takes_parametrizations_with_it() -> None:
+    c = torch.tensor([1.0, 2.0, 3.0])
+    for layer in (WeightedLinear(3, 4, c_in=c), WeightedLinear(4, 3, c_out=c)):
+        model = nn.Sequential(layer)
+        nn.utils.parametrizations.weight_norm(layer)
+        x = torch.rand(5, layer.in_features)
+        plain = fold(model)
+        assert type(plain[0]) is nn.Linear  # type: ignore[index]
+        torch.testing.assert_close(plain(x), model(x))
+        assert nn.utils.parametrize.is_parametrized(layer), "the original is not changed"
+        assert not list(plain[0].children())  # type: ignore[index]
+
+
+@pytest.mark.parametrize("target", [100.0, "a", None, 0, -5])
+def test_a_target_that_is_no_number_of_neurons(target: Any) -> None:
+    with pytest.raises(UsageError, match="target must be"):
+        compress_layer(network(300), "0", 2, target)
+
+
+def test_weights_of_neurons_are_tensors() -> None:
+    with pytest.raises(UsageError, match="c_in is a list"):
+        WeightedLinear(3, 4, c_in=[1, 2, 3])  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="finite numbers"):
+        WeightedLinear(3, 4, c_in=torch.tensor([1.0, torch.inf, 1.0]))
