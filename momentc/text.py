@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["format_bytes", "printable", "readable"]
+__all__ = ["format_bytes", "printable", "readable", "shortened"]
 
 
 def printable(name: str) -> str:
@@ -30,3 +30,8 @@ def readable(number: int) -> str:
         return str(number)
     sign = "-" if number < 0 else ""
     return f"about {sign}1e{int(number.bit_length() * math.log10(2.0))}"
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text, or its first characters and three dots where it has more than so many."""
+    return text if len(text) <= most else text[:most] + "..."

@@ -7,7 +7,7 @@ import typer
 from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import compile_on_first_run, prepare
-from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words, whole_number
+from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
 from momentc.cli.render_bench import bench_facts, bench_tables
 from momentc.errors import VerificationError
 from momentc.options import DEFAULT_TOLERANCE
@@ -66,9 +66,7 @@ def bench(
     ] = None,
     repeats: Annotated[
         int,
-        typer.Option(
-            "--repeats", metavar="INT", help="Timed runs of each cell.", parser=whole_number
-        ),
+        opt.whole("--repeats", help="Timed runs of each cell."),
     ] = 3,
     baseline: Annotated[
         str | None,
@@ -80,9 +78,7 @@ def bench(
         ),
     ] = None,
     effort: opt.Effort = "normal",
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="INT", help="Of momentc.", parser=whole_number)
-    ] = 0,
+    seed: Annotated[int, opt.whole("--seed", help="Of momentc.")] = 0,
     tolerance: opt.Tolerance = DEFAULT_TOLERANCE,
     output: Annotated[
         str | None,

@@ -8,7 +8,6 @@ from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import compile_on_first_run, prepare
 from momentc.cli.outcome import show_compression
-from momentc.cli.ranges import whole_number
 from momentc.cli.render import plan_facts
 from momentc.cli.signals import signals_wait
 from momentc.cli.text import parse_order, parse_part, parse_size
@@ -124,12 +123,10 @@ def compress(
     ] = None,
     workers: Annotated[
         int,
-        typer.Option(
+        opt.whole(
             "--workers",
-            metavar="INT",
             help="Processes of a Dask cluster on this machine; implies --engine dask, with which 0 "
             "is as many as --threads.",
-            parser=whole_number,
         ),
     ] = 0,
     dry_run: Annotated[

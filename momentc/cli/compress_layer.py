@@ -7,7 +7,6 @@ import typer
 from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import compile_on_first_run, prepare
-from momentc.cli.ranges import whole_number
 from momentc.cli.render import order_table
 from momentc.cli.render_layer import layer_facts
 from momentc.options import DEFAULT_TOLERANCE
@@ -44,17 +43,11 @@ def compress_layer(
     ],
     k: Annotated[
         int,
-        typer.Option(
-            "--k",
-            "-k",
-            metavar="INT",
-            help="Order up to which moments are kept.",
-            parser=whole_number,
-        ),
+        opt.whole("--k", "-k", help="Order up to which moments are kept."),
     ] = 3,
     target: Annotated[
         int,
-        typer.Option("--target", "-n", metavar="INT", help="Neurons to keep.", parser=whole_number),
+        opt.whole("--target", "-n", help="Neurons to keep."),
     ] = 1000,
     outgoing: Annotated[
         str | None,
@@ -76,9 +69,7 @@ def compress_layer(
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(
-            "--seed", metavar="INT", help="Seed of every random choice.", parser=whole_number
-        ),
+        opt.whole("--seed", help="Seed of every random choice."),
     ] = 0,
     effort: opt.Effort = "normal",
     tolerance: opt.Tolerance = DEFAULT_TOLERANCE,

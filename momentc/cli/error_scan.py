@@ -7,7 +7,7 @@ import typer
 from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import compile_on_first_run, prepare_cells
-from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words, whole_number
+from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
 from momentc.cli.render_scan import scan_facts, scan_tables
 from momentc.cli.text import parse_part
 from momentc.errors import UsageError, VerificationError
@@ -79,12 +79,7 @@ def error_scan(
     ] = None,
     trials: Annotated[
         int,
-        typer.Option(
-            "--trials",
-            metavar="INT",
-            help="Repetitions with other random choices.",
-            parser=whole_number,
-        ),
+        opt.whole("--trials", help="Repetitions with other random choices."),
     ] = 1,
     polylog: Annotated[
         bool,
@@ -112,9 +107,7 @@ def error_scan(
     ] = None,
     functions: Annotated[
         int,
-        typer.Option(
-            "--functions", metavar="INT", help="Functions of each family.", parser=whole_number
-        ),
+        opt.whole("--functions", help="Functions of each family."),
     ] = 32,
     effort: opt.Effort = "normal",
     max_error: Annotated[
@@ -150,20 +143,15 @@ def error_scan(
     columns: opt.Columns = None,
     threads: Annotated[
         int,
-        typer.Option(
+        opt.whole(
             "--threads",
             "-T",
-            metavar="INT",
             help="Cells to compute at a time, each in a process; 0 is all that may be used.",
-            show_default=True,
-            parser=whole_number,
         ),
     ] = 0,
     seed: Annotated[
         int,
-        typer.Option(
-            "--seed", metavar="INT", help="Of the methods and of the panel.", parser=whole_number
-        ),
+        opt.whole("--seed", help="Of the methods and of the panel."),
     ] = 0,
     nan: opt.NanPolicy = "error",
     allow_lossy: opt.AllowLossy = False,

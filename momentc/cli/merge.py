@@ -8,7 +8,6 @@ from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import compile_on_first_run, prepare
 from momentc.cli.outcome import show_compression
-from momentc.cli.ranges import whole_number
 from momentc.cli.text import parse_size
 from momentc.options import DEFAULT_TOLERANCE
 
@@ -37,13 +36,7 @@ def merge(
     target: opt.Target = 1000,
     k: Annotated[
         int | None,
-        typer.Option(
-            "--k",
-            "-k",
-            metavar="INT",
-            help="Moment order. Default: that of the parts.",
-            parser=whole_number,
-        ),
+        opt.whole("--k", "-k", help="Moment order. Default: that of the parts."),
     ] = None,
     output: Annotated[
         str | None,

@@ -1,13 +1,14 @@
 """The options, each defined once: the same flag means the same thing in every command."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from momentc.cli.ranges import whole_number
 from momentc.cli.streams import stdout_was_closed
+from momentc.cli.text import integer_of
 from momentc.errors import OutputError, UsageError
+from momentc.text import printable
 
 __all__ = [
     "AllowExternal",
@@ -32,7 +33,32 @@ __all__ = [
     "Verbose",
     "Weights",
     "check_stdout",
+    "whole",
+    "whole_number",
 ]
+
+
+def whole_number(text: str | int) -> int:
+    """Return the integer that a person has typed: ``1000``, ``1_000`` or ``1e3``.
+
+    Raises
+    ------
+    typer.BadParameter
+    """
+    if isinstance(text, int):  # a default
+        return text
+    found = integer_of(text)
+    if found is None:
+        raise typer.BadParameter(
+            f"{printable(text)!r} is no whole number; expected one as 1000 or 1e3"
+        )
+    return found
+
+
+def whole(*names: str, help: str) -> Any:
+    """Return an option that takes a whole number."""
+    return typer.Option(*names, metavar="INT", help=help, parser=whole_number)
+
 
 Dataset = Annotated[
     str | None,
@@ -62,14 +88,7 @@ Columns = Annotated[
 ]
 Threads = Annotated[
     int,
-    typer.Option(
-        "--threads",
-        "-T",
-        metavar="INT",
-        help="Threads to use; 0 is all that this process may use.",
-        show_default=True,
-        parser=whole_number,
-    ),
+    whole("--threads", "-T", help="Threads to use; 0 is all that this process may use."),
 ]
 Tolerance = Annotated[
     float,
@@ -144,14 +163,10 @@ Restart = Annotated[
         "--restart", help="Forget what an earlier run has finished (cells, checkpoint); begin anew."
     ),
 ]
-Target = Annotated[
-    int, typer.Option("--target", "-n", metavar="INT", help="Objects to keep.", parser=whole_number)
-]
+Target = Annotated[int, whole("--target", "-n", help="Objects to keep.")]
 Seed = Annotated[
     int,
-    typer.Option(
-        "--seed", metavar="INT", help="Seed, recorded in the output.", parser=whole_number
-    ),
+    whole("--seed", help="Seed, recorded in the output."),
 ]
 Memory = Annotated[
     str | None,

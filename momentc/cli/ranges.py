@@ -1,29 +1,9 @@
 """Lists of numbers as a person types them."""
 
-import typer
-
 from momentc.cli.text import integer_of
 from momentc.errors import UsageError
-from momentc.text import printable
 
-__all__ = ["parse_doublings", "parse_numbers", "parse_words", "whole_number"]
-
-
-def whole_number(text: str | int) -> int:
-    """Return the integer that a person has typed: ``1000``, ``1_000`` or ``1e3``.
-
-    Raises
-    ------
-    typer.BadParameter
-    """
-    if isinstance(text, int):  # a default
-        return text
-    found = integer_of(text)
-    if found is None:
-        raise typer.BadParameter(
-            f"{printable(text)!r} is no whole number; expected one as 1000 or 1e3"
-        )
-    return found
+__all__ = ["parse_doublings", "parse_numbers", "parse_words"]
 
 
 def parse_numbers(option: str, text: str | None, *, least: int = 1) -> tuple[int, ...]:

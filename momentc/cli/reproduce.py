@@ -7,7 +7,6 @@ import typer
 from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import prepare_cells
-from momentc.cli.ranges import whole_number
 from momentc.cli.render_reproduce import failures, reproduce_facts, reproduce_tables
 from momentc.errors import VerificationError
 from momentc.text import printable
@@ -58,28 +57,19 @@ def reproduce(
     ] = "reproduce",
     seeds: Annotated[
         int | None,
-        typer.Option(
-            "--seeds",
-            metavar="INT",
-            help="Repetitions. Default: as the scale has it.",
-            parser=whole_number,
-        ),
+        opt.whole("--seeds",
+            help="Repetitions. Default: as the scale has it."),
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(
-            "--seed", metavar="INT", help="The first of them; the others follow it.",
-            show_default=True, parser=whole_number),
+        opt.whole("--seed", help="The first of them; the others follow it."),
     ] = 42,
     threads: Annotated[
         int,
-        typer.Option(
-            "--threads",
+        opt.whole("--threads",
             "-T",
-            metavar="INT",
             help="Curves or cells to compute at a time, each in a process (fig6: threads of each "
-            "run); 0 is all that may be used.",
-            show_default=True, parser=whole_number),
+            "run); 0 is all that may be used."),
     ] = 0,
     force: opt.Force = False,
     restart: opt.Restart = False,

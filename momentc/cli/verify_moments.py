@@ -7,7 +7,6 @@ import typer
 from momentc.cli import options as opt
 from momentc.cli.console import Console
 from momentc.cli.environment import prepare
-from momentc.cli.ranges import whole_number
 from momentc.cli.render import comparison_facts, order_table
 from momentc.errors import VerificationError
 from momentc.options import DEFAULT_TOLERANCE
@@ -52,12 +51,10 @@ def verify_moments(
     ],
     k: Annotated[
         int | None,
-        typer.Option(
+        opt.whole(
             "--k",
             "-k",
-            metavar="INT",
             help="Order up to which the moments must agree. Default: that of COMPRESSED.",
-            parser=whole_number,
         ),
     ] = None,
     tolerance: opt.Tolerance = DEFAULT_TOLERANCE,

@@ -33,7 +33,7 @@ from momentc.io.lock import (
     sibling,
     write_all,
 )
-from momentc.text import printable
+from momentc.text import printable, shortened
 
 __all__ = [
     "InParts",
@@ -301,8 +301,7 @@ def _value(fields: dict[str, Any], key: str) -> str:
     """Show a value in a message."""
     if key not in fields:
         return "(nothing)"
-    text = json.dumps(fields[key])
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "..."
+    return shortened(json.dumps(fields[key]), MAX_SHOWN)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from momentc.errors import InputError, UsageError
 from momentc.io.base import BLOCK_BYTES, Source
 from momentc.io.numeric import always_exact, inexact_mask, to_float64
 from momentc.io.weights import require_total
+from momentc.text import shortened
 
 __all__ = ["LoadedPoints", "PointBlock", "float64_blocks", "load_points", "select_columns"]
 
@@ -108,10 +109,10 @@ def select_columns(text: str | None, n_columns: int) -> NDArray[np.int64]:
     """
     if text is None:
         return np.arange(n_columns, dtype=np.int64)
-    shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    shown = shortened(text, SHOWN)
     chosen: list[int] = []
     for written in text.split(","):
-        piece = written if len(written) <= SHOWN else f"{written[:SHOWN]}..."
+        piece = shortened(written, SHOWN)
         first, colon, end = (part.strip() for part in written.partition(":"))
         if not all(part.isascii() and part.isdigit() for part in (first, end) if part) or not (
             first or colon

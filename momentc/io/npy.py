@@ -25,6 +25,7 @@ from momentc.errors import InputError
 from momentc.io.base import ArraySource, SourceBase
 from momentc.io.numeric import require_real, require_shape
 from momentc.io.stamp import FileStamp
+from momentc.text import shortened
 
 __all__ = ["MAGIC", "NpyHeader", "NpySource", "array_from_bytes", "check_size", "read_header"]
 
@@ -166,7 +167,7 @@ def _fields(descr: object) -> list[tuple[Any, ...]]:
 def printable_reason(error: Exception) -> str:
     """Return the first line of an error, cut to a readable length."""
     text = (str(error) or type(error).__name__).splitlines()[0]
-    return text if len(text) <= 160 else text[:160] + "..."
+    return shortened(text, 160)
 
 
 def check_size(

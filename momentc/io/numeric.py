@@ -134,8 +134,9 @@ def inexact_mask(raw: NDArray[Any], converted: NDArray[np.float64]) -> NDArray[n
         True where the float64 is another number; None if there is none. Values that are not finite
         after the conversion are left to the finite check.
     """
-    kind, width = raw.dtype.kind, raw.dtype.itemsize
-    if kind in "iu" and width == 8:
+    if always_exact(raw.dtype):
+        return None
+    if raw.dtype.kind in "iu":
         if int(raw.max()) <= LARGEST_EXACT_INTEGER and int(raw.min()) >= -LARGEST_EXACT_INTEGER:
             return None
         # Magnitudes as uint64: the negative of the least int64 exists only there. A magnitude that
@@ -144,8 +145,6 @@ def inexact_mask(raw: NDArray[Any], converted: NDArray[np.float64]) -> NDArray[n
         rounded = magnitude.astype(np.float64)
         back = np.where(rounded < 2.0**64, rounded, 0.0).astype(np.uint64)
         mask = back != magnitude
-    elif kind == "f" and width > 8:
-        mask = np.isfinite(converted) & (converted.astype(raw.dtype) != raw)
     else:
-        return None
+        mask = np.isfinite(converted) & (converted.astype(raw.dtype) != raw)
     return mask if mask.any() else None

@@ -16,14 +16,15 @@ from typing import get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from momentc.errors import UsageError
 from momentc.learn.copies import copy_of
 from momentc.learn.head_sum import PARTS, HeadSum
-from momentc.learn.layers import Mode
+from momentc.learn.layers import Mode, folded
 from momentc.learn.objects import reduce_objects
 from momentc.learn.tensors import in_type_of, require_numbers
+from momentc.learn.weighted_linear import parameter_like
 from momentc.learn.wiring import refuse_hooks
 from momentc.options import DEFAULT_TOLERANCE, Effort
 
@@ -112,10 +113,9 @@ def compress_heads(
     small = copy_of(attention)
     for name in PARTS:
         old = getattr(attention, name)
-        kept = old.detach()[index.to(old.device)]
-        if name == "out" and mode == "folded":
-            kept = in_type_of(kept.double() * c.to(old.device)[:, None, None], old, "folded heads")
-        setattr(small, name, nn.Parameter(kept.clone(), requires_grad=old.requires_grad))
+        setattr(small, name, parameter_like(old[index.to(old.device)], old))
+    if mode == "folded":
+        small.out = folded(small.out, c[:, None, None], "folded heads")
     small.c = in_type_of(c, small.out, "weights c of the heads") if mode == "dynamic" else None
     return CompressedHeads(small, c, index, found.error)
 

@@ -30,7 +30,7 @@ from momentc.learn.weighted_linear import WeightedLinear, leave_neurons, paramet
 from momentc.learn.wiring import find_wiring, linear_of
 from momentc.options import DEFAULT_TOLERANCE, Effort, require_integer
 
-__all__ = ["CompressedLayer", "Mode", "compress_layer", "fold"]
+__all__ = ["CompressedLayer", "Mode", "compress_layer", "fold", "folded"]
 
 Mode = Literal["folded", "dynamic"]
 
@@ -166,12 +166,12 @@ def fold(model: nn.Module) -> nn.Module:
         if isinstance(module, WeightedLinear):
             _settle(module)
             if module.c_in is not None:
-                module.weight = _folded(module.weight, module.c_in)
+                module.weight = folded(module.weight, module.c_in)
             del module.c_in, module.c_out
             # In place: whoever else holds the layer, a list of layers say, holds the same.
             module.__class__ = nn.Linear  # type: ignore[assignment]
         elif isinstance(module, HeadSum) and module.c is not None:
-            module.out = _folded(module.out, module.c[:, None, None])
+            module.out = folded(module.out, module.c[:, None, None])
             module.c = None
     return plain
 
@@ -208,7 +208,7 @@ def _narrow(
     hidden, reader = linear_of(model, layer), linear_of(model, outgoing)
     leave_neurons(hidden, reader, index)
     if mode == "folded":
-        reader.weight = _folded(reader.weight, c)
+        reader.weight = folded(reader.weight, c)
         return
     if isinstance(model.get_submodule(layer.rpartition(".")[0]), nn.TransformerEncoderLayer):
         raise UsageError(
@@ -256,7 +256,7 @@ def _weighted(linear: nn.Linear) -> WeightedLinear:
     return linear
 
 
-def _folded(weight: Tensor, c: Tensor) -> nn.Parameter:
+def folded(weight: Tensor, c: Tensor, what: str = "folded weights") -> nn.Parameter:
     """Return ``c_j v_j``, the product rounded once, to the type of the weights."""
     product = weight.detach().double() * c.to(weight.device).double()
-    return parameter_like(in_type_of(product, weight, "folded weights"), weight)
+    return parameter_like(in_type_of(product, weight, what), weight)

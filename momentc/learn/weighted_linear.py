@@ -135,18 +135,14 @@ class WeightedLinear(nn.Linear):
         return f"{super().extra_repr()}, weighted={'+'.join(sides) or 'no'}"
 
 
-def leave_neurons(hidden: nn.Linear, reader: nn.Linear, which: Tensor | slice) -> None:
+def leave_neurons(hidden: nn.Linear, reader: nn.Linear, index: Tensor) -> None:
     """Leave only some neurons in the two layers around them, without their weights c."""
-    rows, columns = (
-        (which.to(hidden.weight.device), which.to(reader.weight.device))
-        if isinstance(which, Tensor)
-        else (which, which)
-    )
+    rows, columns = index.to(hidden.weight.device), index.to(reader.weight.device)
     hidden.weight = parameter_like(hidden.weight[rows], hidden.weight)
     if hidden.bias is not None:
         hidden.bias = parameter_like(hidden.bias[rows], hidden.bias)
     reader.weight = parameter_like(reader.weight[:, columns], reader.weight)
-    hidden.out_features = reader.in_features = len(hidden.weight)
+    hidden.out_features = reader.in_features = len(index)
     if isinstance(hidden, WeightedLinear):
         hidden.c_out = None
     if isinstance(reader, WeightedLinear):

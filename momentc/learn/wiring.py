@@ -202,11 +202,10 @@ def refuse_hooks(module: nn.Module, name: str) -> None:
 
 def _refuse_ties(model: nn.Module, layer: str) -> None:
     """A parameter that another layer uses too cannot lose rows."""
-    own = dict(linear_of(model, layer).named_parameters())
+    linear = linear_of(model, layer)
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        for end, mine in own.items():
-            owner = model.get_submodule(name.rpartition(".")[0])
-            if parameter is mine and owner is not linear_of(model, layer):
+        for end, mine in linear.named_parameters():
+            if parameter is mine and model.get_submodule(name.rpartition(".")[0]) is not linear:
                 raise UsageError(
                     f"the {end} of {layer!r} is tied to {name!r}; its neurons are not its own"
                 )
@@ -313,8 +312,8 @@ def _trace_copy(
     """
     root = copy_of(model).get_submodule(outer)
     if narrowed is not None:
-        hidden, reader, target = narrowed
-        leave_neurons(linear_of(root, hidden), linear_of(root, reader), slice(target))
+        hidden, reader = (linear_of(root, name) for name in narrowed[:2])
+        leave_neurons(hidden, reader, torch.arange(min(narrowed[2], hidden.out_features)))
     state = random.getstate()
     try:
         with torch.random.fork_rng(devices=[]):

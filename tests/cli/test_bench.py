@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words, whole_number
+from momentc.cli.options import whole_number
+from momentc.cli.ranges import parse_doublings, parse_numbers, parse_words
 from momentc.cpus import available_threads
 from momentc.errors import UsageError
 from momentc.files import bench as bench_files
