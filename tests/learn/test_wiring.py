@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -118,6 +119,52 @@ def test_functions_of_the_neurons_alone() -> None:
             return self.out(self.act(h))
 
     assert wired(Own(), "hidden") == ("out", True)
+
+
+class Activation(Net):
+    def __init__(self, function: Callable[[Tensor], Tensor], width: int = 8) -> None:
+        super().__init__(width)
+
+        class Own(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                return function(x)
+
+        self.act = Own()
+
+    def forward(self, x: Tensor) -> Any:
+        return self.out(self.act(self.hidden(x)))
+
+
+@pytest.mark.parametrize("width", [5, 8, 9, 31, 64, 257])
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.exp,  # overflows
+        lambda x: x * torch.sigmoid(1.7 * x),
+        lambda x: 0.5 * x * (1.0 + torch.erf(x / 2**0.5)),  # what cancels is rounding
+        lambda x: torch.tanh(torch.nn.functional.softplus(x.float())),
+        lambda x: torch.sin(x).half(),
+    ],
+)
+def test_rounding_is_no_dependence(function: Callable[[Tensor], Tensor], width: int) -> None:
+    """Vector instructions and plain ones round differently, wherever a tensor changes between."""
+    assert wired(Activation(function, width), "hidden") == ("out", True)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x + 1e-9 * x.mean(-1, keepdim=True),
+        lambda x: x * (1.0 + 1e-9 * torch.arange(x.shape[-1], dtype=x.dtype)),
+        lambda x: x.float() + 1e-3 * x.float().mean(-1, keepdim=True),
+        lambda x: x.bfloat16() + 0.1 * x.bfloat16().mean(-1, keepdim=True),
+        torch.log,  # not a number is equal to nothing
+        lambda x: x[..., :1],
+    ],
+)
+def test_a_little_of_the_others_is_one(function: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(UsageError, match=r"stands 'act' \(Own\), which is not known"):
+        wired(Activation(function), "hidden")
 
 
 class Flips(nn.Module):
