@@ -37,9 +37,10 @@ MAX_RANK_COLUMNS = 4096
 # Counts of moments beyond this are not worked out: they are out of reach by far.
 MAX_COUNT = 10**15
 
-# Interpreter, numerical libraries and compiled code, in bytes; measured 197 MiB for 1,000 rows on
-# Linux x86-64 with two threads.
-LIBRARY_BYTES = 256 * 2**20
+# Interpreter, numerical libraries and compiled code, in bytes; measured 197 to 265 MiB on Linux
+# x86-64 with two threads. How much of a library's file is mapped is up to the kernel: all of it
+# around a page that is used, where it lies in large pages of the cache (70 MiB more).
+LIBRARY_BYTES = 288 * 2**20
 
 # Copies of the points in float64 that live at the same time (as read, in the frame, the working
 # set of a round), and bytes a row for weights, indices, labels and sort keys. Measured peaks of

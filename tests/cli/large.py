@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 __all__ = ["SMALL", "Result", "in_hdf5", "moment_gap", "npy_bytes", "read_result_file", "require"]
 
 # Leaves so little beside the libraries that some ten thousand rows do not fit.
-SMALL = ("-M", "275M")
+SMALL = ("-M", "308.55M")
 
 # What the independent sums may differ by: moments are promised to 1e-10, and reach rounding.
 GAP = 1e-14

@@ -63,7 +63,7 @@ def little(invoke: Invoke, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], by
     rows = np.random.default_rng(2).normal(size=(12_000, 2))
     np.save(tmp_path / "x.npy", rows)
     command = (
-        "compress", "x.npy", "-k", "2", "-n", "60", "-M", "270M", "--effort", "low", "-q",
+        "compress", "x.npy", "-k", "2", "-n", "60", "-M", "303.55M", "--effort", "low", "-q",
         "--force", "--checkpoint-every", "0", "-T", "1", "-o", "out.npz",
     )  # fmt: skip
     outcome = invoke(*command)
@@ -151,7 +151,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     rows = np.random.default_rng(2).normal(size=(12_000, 2))
     np.save(tmp_path / "x.npy", rows)
     command = Command(
-        tmp_path, "x.npy", "-k", "2", "-n", "60", "-M", "270M", "--effort", "low",
+        tmp_path, "x.npy", "-k", "2", "-n", "60", "-M", "303.55M", "--effort", "low",
         "--checkpoint-every", "0", "-T", "1",
     )  # fmt: skip
     command.finish()  # compiles, if need be
