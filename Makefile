@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+OLDEST := .venv-oldest
 DEMO := demo
 # For the tests of momentc[learn]. The build for CPUs alone comes first: the one of the package
 # index brings several GB of CUDA libraries. Where the CPU index cannot be reached, pip says so and
@@ -12,7 +13,7 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test nightly lint bench bench-large clean
+.PHONY: help demo test oldest nightly lint bench bench-large clean
 
 help: ## show this list
 	@echo "make targets:"
@@ -38,6 +39,21 @@ demo: $(STAMP) ## compress the sample photograph, verify it, draw it (demo/)
 test: $(STAMP) ## run the tests, in as many processes as there are cores, four at most
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
+# torch as above: its old releases have no build for CPUs alone under the same name. Old releases
+# warn of what the newest of other packages have deprecated.
+oldest: ## run the tests with the oldest releases that pyproject.toml allows
+	@test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -c 'import re, tomllib; \
+	  wanted = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	  groups = [wanted["dependencies"], *wanted["optional-dependencies"].values()]; \
+	  found = [re.match(r"([\w-]+).*>=([\d.]+)", each) for group in groups for each in group]; \
+	  print(*("==".join(each.groups()) for each in found if each and each[1] != "torch"), sep="\n")' \
+	  > $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --retries 1 \
+	  --extra-index-url $(TORCH_INDEX) '$(TORCH)'
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(OLDEST)/oldest.txt -e '.[test]'
+	$(OLDEST)/bin/python -m pytest -n auto --maxprocesses 4 -W ignore::DeprecationWarning
+
 nightly: $(STAMP) ## kill, crash and resume a hundred times; compile from nothing
 	MOMENTC_KILLS=100 MOMENTC_NIGHTLY=1 $(BIN)/python -m pytest tests/cli/test_interruption.py tests/cli/test_crashes.py tests/test_kernels.py --timeout 3600
 
@@ -53,5 +69,5 @@ bench-large: $(STAMP) ## compress 10^8 rows under 1 GB; fewer: make bench-large 
 	$(BIN)/python benchmarks/large.py $(ROWS)
 
 clean: ## remove .venv, caches and the demo's files
-	rm -rf $(VENV) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(OLDEST) $(DEMO) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
