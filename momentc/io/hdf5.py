@@ -4,7 +4,7 @@ import errno
 import importlib.util
 import math
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -39,6 +39,12 @@ _KNOWN_FILTERS = {
 }
 """Registered numbers of the filters that hdf5plugin brings."""
 
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+_END_AT = {0: (13, 24), 1: (13, 28), 2: (9, 12), 3: (9, 12)}
+"""For each version of the superblock, where the size of an address stands, and where the addresses
+begin, of which the third is that of the file's end (HDF5 File Format Specification, II.A)."""
+
 _MAX_UNIT_BYTES = 1 << 28
 """Bytes of one read along chunk borders. Chunks of one column and very many rows would make the
 read as large as the dataset; beyond this they are unpacked more than once instead."""
@@ -61,9 +67,11 @@ def open_hdf5(name: str, file: Path | BinaryIO) -> Any:
     Raises
     ------
     InputError
-        The library cannot open it; says so if a writer holds it or left it unfinished.
+        The library cannot open it; says so if a writer holds it or left it unfinished. Or another
+        file follows, which the library would pass over.
     """
     h5py = load_h5py()
+    _refuse_joined(name, file)
     try:
         # best-effort: file systems without locks (many network ones) are read all the same.
         return (
@@ -94,6 +102,29 @@ def open_hdf5(name: str, file: Path | BinaryIO) -> Any:
                 "closed it"
             )
         raise InputError(f"{name} cannot be opened as HDF5: {reason}. {advice}") from error
+
+
+def _refuse_joined(name: str, file: Path | BinaryIO) -> None:
+    """Refuse files that were joined end to end."""
+    try:
+        with file.open("rb") if isinstance(file, Path) else nullcontext(file) as stream:
+            stream.seek(0)
+            head = stream.read(64)
+            if len(head) < 64 or not head.startswith(_SIGNATURE) or head[8] not in _END_AT:
+                return  # not at the start, truncated, or newer: the library says what there is
+            size_at, begin = _END_AT[head[8]]
+            third = begin + 2 * head[size_at]
+            end = int.from_bytes(head[third : third + head[size_at]], "little")
+            stream.seek(min(end, 2**63 - 1))
+            follows = stream.read(len(_SIGNATURE))
+    except OSError:
+        return  # the library says what is wrong
+    if follows == _SIGNATURE:
+        raise InputError(
+            f"{name}: after the HDF5 file comes another one, which would be passed over. Files "
+            "that are joined end to end are not one: name them one after the other, or by a "
+            "pattern such as 'run-*.h5', and they are read as one"
+        )
 
 
 def find_dataset(

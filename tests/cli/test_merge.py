@@ -504,7 +504,7 @@ def test_a_part_in_which_no_row_counts(
 def test_a_target_far_above_the_rows_takes_no_memory(
     invoke: Invoke, tmp_path: Path, sharded: Sharded
 ) -> None:
-    outcome = invoke("merge", *sharded(2), "-n", "3000000", "-o", "all.npz", "-M", "333.55M", "--json")
+    outcome = invoke("merge", *sharded(2), "-n", "3000000", "-o", "all.npz", "-M", "334M", "--json")
     assert outcome.code == 0, outcome.stderr
     assert json.loads(outcome.stdout)["n_kept"] == 240
 

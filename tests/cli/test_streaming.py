@@ -527,7 +527,7 @@ def test_results_are_read_back(invoke: Invoke, tmp_path: Path, rows: Array) -> N
 def test_rows_that_are_all_equal(invoke: Invoke, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.full((40_000, 2), 7.25))
     np.save(tmp_path / "w.npy", np.random.default_rng(7).uniform(0.1, 1.0, 40_000))
-    command = ("compress", "x.npy", "-w", "w.npy", "-k", "3", "-n", "4", "-M", "303.55M", "-q", "-f")
+    command = ("compress", "x.npy", "-w", "w.npy", "-k", "3", "-n", "4", "-M", "304M", "-q", "-f")
     found = set()
     for threads in ("1", "2", "1"):
         assert invoke(*command, "-T", threads, "-o", "out.npz").code == 0

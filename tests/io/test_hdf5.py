@@ -21,6 +21,22 @@ from momentc.io.hdf5 import Hdf5Source
 from momentc.io.source import open_source
 
 
+@pytest.mark.parametrize("libver", ["earliest", "v108", "latest"])
+def test_files_joined_end_to_end_are_refused(libver: str) -> None:
+    """The library reads the first, and says nothing of the others."""
+    for name in ("a.h5", "b.h5"):
+        with h5py.File(name, "w", libver=libver) as file:
+            file["x"] = np.arange(12.0).reshape(6, 2)
+    one = Path("a.h5").read_bytes()
+    Path("joined.h5").write_bytes(one + Path("b.h5").read_bytes())
+    with pytest.raises(InputError, match=r"joined\.h5: after the HDF5 file comes another one"):
+        open_source("joined.h5")
+    for after in (b"\0" * 512, b"something else"):
+        Path("padded.h5").write_bytes(one + after)
+        with open_source("padded.h5") as source:
+            assert source.n_rows == 6
+
+
 @pytest.mark.parametrize(
     "layout",
     [
