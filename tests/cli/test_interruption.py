@@ -42,7 +42,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Command, bytes, floa
     return command, expected, seconds
 
 
-@pytest.mark.timeout(60 + 10 * N_KILLS)
+@pytest.mark.timeout(60 + 30 * N_KILLS)  # 6 a kill, on a machine with other guests 15
 def test_kills_at_random_moments(slow: tuple[Command, bytes, float]) -> None:
     """SIGKILL, SIGTERM and SIGINT; whatever is under the final name is complete."""
     command, expected, seconds = slow
@@ -50,11 +50,11 @@ def test_kills_at_random_moments(slow: tuple[Command, bytes, float]) -> None:
     came_too_late = went_on = kills = 0
     while kills < N_KILLS:
         sent = moments.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-        process = command.start()
-        command.wait_for_lock(process)
-        time.sleep(moments.uniform(0.0, 1.1) * seconds)
-        process.send_signal(sent)
-        _, stderr = process.communicate(timeout=PATIENCE)
+        with command.start() as process:
+            command.wait_for_lock(process)
+            time.sleep(moments.uniform(0.0, 1.1) * seconds)
+            process.send_signal(sent)
+            _, stderr = process.communicate(timeout=PATIENCE)
         codes = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
         assert process.returncode in {0, codes[sent]}, stderr.decode()
         assert b"Traceback" not in stderr
