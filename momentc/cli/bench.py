@@ -64,10 +64,7 @@ def bench(
             help="Numbers of threads to compare, as 1,2; 0 is all that may be used. Default: 0.",
         ),
     ] = None,
-    repeats: Annotated[
-        int,
-        opt.whole("--repeats", help="Timed runs of each cell."),
-    ] = 3,
+    repeats: Annotated[int, opt.whole("--repeats", help="Timed runs of each cell.")] = 3,
     baseline: Annotated[
         str | None,
         typer.Option(

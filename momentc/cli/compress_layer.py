@@ -41,14 +41,8 @@ def compress_layer(
             show_default=False,
         ),
     ],
-    k: Annotated[
-        int,
-        opt.whole("--k", "-k", help="Order up to which moments are kept."),
-    ] = 3,
-    target: Annotated[
-        int,
-        opt.whole("--target", "-n", help="Neurons to keep."),
-    ] = 1000,
+    k: Annotated[int, opt.whole("--k", "-k", help="Order up to which moments are kept.")] = 3,
+    target: Annotated[int, opt.whole("--target", "-n", help="Neurons to keep.")] = 1000,
     outgoing: Annotated[
         str | None,
         typer.Option(
@@ -67,10 +61,7 @@ def compress_layer(
             help="File to write. Default: model.momentc.safetensors beside the input.",
         ),
     ] = None,
-    seed: Annotated[
-        int,
-        opt.whole("--seed", help="Seed of every random choice."),
-    ] = 0,
+    seed: Annotated[int, opt.whole("--seed", help="Seed of every random choice.")] = 0,
     effort: opt.Effort = "normal",
     tolerance: opt.Tolerance = DEFAULT_TOLERANCE,
     threads: opt.Threads = 0,

@@ -78,8 +78,7 @@ def error_scan(
         ),
     ] = None,
     trials: Annotated[
-        int,
-        opt.whole("--trials", help="Repetitions with other random choices."),
+        int, opt.whole("--trials", help="Repetitions with other random choices.")
     ] = 1,
     polylog: Annotated[
         bool,
@@ -105,10 +104,7 @@ def error_scan(
             help="Of the panel: sigmoid,rational,bumps,cosines,relu,steps. Default: all but steps.",
         ),
     ] = None,
-    functions: Annotated[
-        int,
-        opt.whole("--functions", help="Functions of each family."),
-    ] = 32,
+    functions: Annotated[int, opt.whole("--functions", help="Functions of each family.")] = 32,
     effort: opt.Effort = "normal",
     max_error: Annotated[
         float | None,
@@ -149,10 +145,7 @@ def error_scan(
             help="Cells to compute at a time, each in a process; 0 is all that may be used.",
         ),
     ] = 0,
-    seed: Annotated[
-        int,
-        opt.whole("--seed", help="Of the methods and of the panel."),
-    ] = 0,
+    seed: Annotated[int, opt.whole("--seed", help="Of the methods and of the panel.")] = 0,
     nan: opt.NanPolicy = "error",
     allow_lossy: opt.AllowLossy = False,
     allow_external: opt.AllowExternal = False,

@@ -35,8 +35,7 @@ def merge(
     ],
     target: opt.Target = 1000,
     k: Annotated[
-        int | None,
-        opt.whole("--k", "-k", help="Moment order. Default: that of the parts."),
+        int | None, opt.whole("--k", "-k", help="Moment order. Default: that of the parts.")
     ] = None,
     output: Annotated[
         str | None,

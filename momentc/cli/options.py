@@ -87,8 +87,7 @@ Columns = Annotated[
     ),
 ]
 Threads = Annotated[
-    int,
-    whole("--threads", "-T", help="Threads to use; 0 is all that this process may use."),
+    int, whole("--threads", "-T", help="Threads to use; 0 is all that this process may use.")
 ]
 Tolerance = Annotated[
     float,
@@ -164,10 +163,7 @@ Restart = Annotated[
     ),
 ]
 Target = Annotated[int, whole("--target", "-n", help="Objects to keep.")]
-Seed = Annotated[
-    int,
-    whole("--seed", help="Seed, recorded in the output."),
-]
+Seed = Annotated[int, whole("--seed", help="Seed, recorded in the output.")]
 Memory = Annotated[
     str | None,
     typer.Option(

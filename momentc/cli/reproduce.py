@@ -56,20 +56,17 @@ def reproduce(
         ),
     ] = "reproduce",
     seeds: Annotated[
-        int | None,
-        opt.whole("--seeds",
-            help="Repetitions. Default: as the scale has it."),
+        int | None, opt.whole("--seeds", help="Repetitions. Default: as the scale has it.")
     ] = None,
-    seed: Annotated[
-        int,
-        opt.whole("--seed", help="The first of them; the others follow it."),
-    ] = 42,
+    seed: Annotated[int, opt.whole("--seed", help="The first of them; the others follow it.")] = 42,
     threads: Annotated[
         int,
-        opt.whole("--threads",
+        opt.whole(
+            "--threads",
             "-T",
             help="Curves or cells to compute at a time, each in a process (fig6: threads of each "
-            "run); 0 is all that may be used."),
+            "run); 0 is all that may be used.",
+        ),
     ] = 0,
     force: opt.Force = False,
     restart: opt.Restart = False,
@@ -77,7 +74,7 @@ def reproduce(
     verbose: opt.Verbose = False,
     no_progress: opt.NoProgress = False,
     as_json: opt.AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Compute a figure of the paper and judge it."""
     console = Console(
         context, quiet=quiet, verbose=verbose, no_progress=no_progress, as_json=as_json

@@ -18,7 +18,13 @@ from momentc.io.sampling import sample_runs
 from momentc.io.stamp import FileStamp
 from momentc.io.weights import validated_weights, weight_rows
 
-__all__ = ["BLOCK_BYTES", "ArraySource", "Source", "SourceBase"]
+__all__ = ["BLOCK_BYTES", "JOINED", "ArraySource", "Source", "SourceBase"]
+
+JOINED = (
+    "Files that are joined end to end are not one: name them one after the other, or by a pattern "
+    "such as 'run-*', and they are read as one"
+)
+"""What to say to ``cat``."""
 
 BLOCK_BYTES = 1 << 20
 """Bytes of a block when the caller has no wish: it stays in the second-level cache while it is

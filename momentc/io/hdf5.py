@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError
-from momentc.io.base import BLOCK_BYTES, SourceBase
+from momentc.io.base import BLOCK_BYTES, JOINED, SourceBase
 from momentc.io.choice import Candidate, choose
 from momentc.io.hdf5_links import (
     check_storage,
@@ -121,9 +121,7 @@ def _refuse_joined(name: str, file: Path | BinaryIO) -> None:
         return  # the library says what is wrong
     if follows == _SIGNATURE:
         raise InputError(
-            f"{name}: after the HDF5 file comes another one, which would be passed over. Files "
-            "that are joined end to end are not one: name them one after the other, or by a "
-            "pattern such as 'run-*.h5', and they are read as one"
+            f"{name}: after the HDF5 file comes another one, which would be passed over. {JOINED}"
         )
 
 

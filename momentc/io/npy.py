@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError
-from momentc.io.base import ArraySource, SourceBase
+from momentc.io.base import JOINED, ArraySource, SourceBase
 from momentc.io.numeric import require_real, require_shape
 from momentc.io.stamp import FileStamp
 from momentc.text import shortened
@@ -204,9 +204,8 @@ def check_size(
         )
     if after.startswith(MAGIC):
         raise InputError(
-            f"{name}: after the array with shape {header.shape} comes another one. Files that are "
-            "joined end to end are not one array: name them one after the other, or by a pattern "
-            "such as 'run-*.npy', and they are read as one"
+            f"{name}: after the array with shape {header.shape} comes another one, which would be "
+            f"passed over. {JOINED}"
         )
     n_trailing = n_data_bytes - header.n_bytes
     if n_trailing:

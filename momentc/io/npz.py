@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.errors import InputError, MomentcError
-from momentc.io.base import SourceBase
+from momentc.io.base import JOINED, SourceBase
 from momentc.io.choice import Candidate, MissingDatasetError, choose
 from momentc.io.npy import NpyHeader, check_size, printable_reason, read_header
 from momentc.io.stamp import FileStamp
@@ -71,8 +71,7 @@ class NpzArchive:
         if min((info.header_offset for info in self._zip.infolist()), default=0) > 0:
             raise InputError(
                 f"{name}: something stands before the archive, another one most likely, which "
-                "would be passed over. Files that are joined end to end are not one: name them one "
-                "after the other, and they are read as one"
+                f"would be passed over. {JOINED}"
             )
 
     def open(self, member: str) -> IO[bytes]:

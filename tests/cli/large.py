@@ -11,10 +11,31 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SMALL", "Result", "in_hdf5", "moment_gap", "npy_bytes", "read_result_file", "require"]
+from momentc.files.plan import LIBRARY_BYTES
 
-# Leaves so little beside the libraries that some ten thousand rows do not fit.
-SMALL = ("-M", "308.55M")
+__all__ = [
+    "SMALL",
+    "TINY",
+    "Result",
+    "above_libraries",
+    "in_hdf5",
+    "moment_gap",
+    "npy_bytes",
+    "read_result_file",
+    "require",
+]
+
+
+def above_libraries(n_bytes: int) -> str:
+    """Return a --memory that leaves so much beside the interpreter and the libraries."""
+    return str(LIBRARY_BYTES + n_bytes)
+
+
+# So little that some ten thousand rows do not fit.
+SMALL = ("-M", above_libraries(6_560_000))
+
+# So little that some thousand rows do not fit.
+TINY = ("-M", above_libraries(1_560_000))
 
 # What the independent sums may differ by: moments are promised to 1e-10, and reach rounding.
 GAP = 1e-14

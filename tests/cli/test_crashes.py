@@ -22,7 +22,7 @@ from momentc.io import lock as lock_module
 from momentc.io.checkpoint import checkpoint_path
 
 from .conftest import Invoke
-from .large import require
+from .large import TINY, require
 from .unfinished import N_KILLS, PATIENCE, ROOT, Command, hidden
 
 
@@ -63,7 +63,7 @@ def little(invoke: Invoke, tmp_path: Path) -> Iterator[tuple[tuple[str, ...], by
     rows = np.random.default_rng(2).normal(size=(12_000, 2))
     np.save(tmp_path / "x.npy", rows)
     command = (
-        "compress", "x.npy", "-k", "2", "-n", "60", "-M", "303.55M", "--effort", "low", "-q",
+        "compress", "x.npy", "-k", "2", "-n", "60", *TINY, "--effort", "low", "-q",
         "--force", "--checkpoint-every", "0", "-T", "1", "-o", "out.npz",
     )  # fmt: skip
     outcome = invoke(*command)
@@ -151,7 +151,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
     rows = np.random.default_rng(2).normal(size=(12_000, 2))
     np.save(tmp_path / "x.npy", rows)
     command = Command(
-        tmp_path, "x.npy", "-k", "2", "-n", "60", "-M", "303.55M", "--effort", "low",
+        tmp_path, "x.npy", "-k", "2", "-n", "60", *TINY, "--effort", "low",
         "--checkpoint-every", "0", "-T", "1",
     )  # fmt: skip
     command.finish()  # compiles, if need be

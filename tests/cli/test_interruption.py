@@ -28,7 +28,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Command, bytes, floa
     rows = np.random.default_rng(1).normal(size=(400_000, 3))
     np.save(folder / "x.npy", rows)
     command = Command(
-        folder, "x.npy", "-k", "3", "-n", "400", "-M", "308.55M", "-T", "1",
+        folder, "x.npy", "-k", "3", "-n", "400", *SMALL, "-T", "1",
         "--checkpoint-every", "0.1",
     )  # fmt: skip
     expected = command.finish()  # compiles, if need be

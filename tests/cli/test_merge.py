@@ -20,7 +20,7 @@ from momentc.io.result_file import read_result, read_with_extra, write_result
 from momentc.weighted import WeightedSet
 
 from .conftest import Invoke
-from .large import SMALL, in_hdf5, read_result_file, require
+from .large import SMALL, above_libraries, in_hdf5, read_result_file, require
 
 Array = NDArray[Any]
 
@@ -335,7 +335,7 @@ def test_pairs_that_do_not_belong_together(
 def test_parts_of_different_budgets(invoke: Invoke, tmp_path: Path) -> None:
     """The sample may depend on --memory; that is no reason to blame the input."""
     np.save(tmp_path / "x.npy", np.random.default_rng(1).normal(size=(150_000, 3)))
-    for number, memory in ((1, "308.55M"), (2, "2G")):
+    for number, memory in ((1, SMALL[1]), (2, "2G")):
         outcome = invoke(
             "compress", "x.npy", "-k", "1", "-n", "4000", "--effort", "low", "-q", "-o", "parts/",
             "--shard", f"{number}/2", "-M", memory,
@@ -504,7 +504,8 @@ def test_a_part_in_which_no_row_counts(
 def test_a_target_far_above_the_rows_takes_no_memory(
     invoke: Invoke, tmp_path: Path, sharded: Sharded
 ) -> None:
-    outcome = invoke("merge", *sharded(2), "-n", "3000000", "-o", "all.npz", "-M", "334M", "--json")
+    budget = above_libraries(32_010_000)
+    outcome = invoke("merge", *sharded(2), "-n", "3000000", "-o", "all.npz", "-M", budget, "--json")
     assert outcome.code == 0, outcome.stderr
     assert json.loads(outcome.stdout)["n_kept"] == 240
 

@@ -14,7 +14,7 @@ from momentc.map_function import MapFunction
 from momentc.streaming.stream import CellStream
 
 from .conftest import Invoke
-from .large import require
+from .large import TINY, above_libraries, require
 from .unfinished import hidden
 
 
@@ -23,7 +23,7 @@ def begun(invoke: Invoke, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tu
     """A command of which a checkpoint is left."""
     np.save(tmp_path / "x.npy", np.random.default_rng(2).normal(size=(12_000, 2)))
     command = (
-        "compress", "x.npy", "-k", "2", "-n", "60", "-M", "303.55M", "--effort", "low",
+        "compress", "x.npy", "-k", "2", "-n", "60", *TINY, "--effort", "low",
         "--checkpoint-every", "0", "-T", "1", "-o", "out.npz",
     )  # fmt: skip
     with monkeypatch.context() as patch:
@@ -54,7 +54,7 @@ def changed(command: tuple[str, ...], option: str, value: str) -> list[str]:
         ("-n", "70", "target = 60"),
         ("--seed", "5", "seed = 0"),
         ("--effort", "normal", 'effort = "low"'),
-        ("-M", "303050000", "is for another --memory; give the same options"),
+        ("-M", above_libraries(1_060_000), "is for another --memory; give the same options"),
         ("--nan", "drop", 'nan = "error"'),
         ("--columns", "1,0", "columns = [0, 1]"),
         ("--shard", "1/2", "rows = [[0, 12000]]"),

@@ -23,6 +23,7 @@ import pytest
 from momentc.files import info as info_module
 
 from .conftest import Invoke, Outcome, momentc_command
+from .large import above_libraries
 
 Shell = Callable[..., Outcome]
 
@@ -526,7 +527,7 @@ def test_memory_that_runs_out_is_no_bug(
     assert "bug" not in outcome.stderr
 
 
-@pytest.mark.parametrize("memory", ["1G", "294MiB"])
+@pytest.mark.parametrize("memory", ["1G", above_libraries(6 * 2**20)])
 def test_files_joined_on_a_pipe_are_refused(tmp_path: Path, memory: str) -> None:
     """`cat run-*.npy | momentc compress -`: all but the first would be passed over."""
     points = np.random.default_rng(0).normal(size=(400_000, 3))
