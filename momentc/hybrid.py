@@ -3,7 +3,8 @@
 Three stages, each ending at a multiple of the target t (N = C(m+k, k) moments):
 
 - *cells*, only where the support is more than ``TREE_FROM x CELLS_UNTIL`` times t: one k-means with
-  CELLS_UNTIL t / N centroids, each cluster to N points by the barycentre tree;
+  CELLS_UNTIL t / N centroids, each cluster to N points by the barycentre tree (more of them for
+  surplus matching);
 - *k-means rounds* down to GREEDY_FROM t: clusters of 2N to 4N points, each to N, the compact ones
   first (cells of as many points, cut at medians, where tails are so heavy that k-means finds one
   cluster of nearly all);
@@ -35,7 +36,7 @@ from momentc.progress import ProgressCallback
 from momentc.reduction.groups import TREE_FROM, reduce_groups
 from momentc.reduction.line import reduce_line
 
-__all__ = ["most_compact", "reduce_support"]
+__all__ = ["CELLS_UNTIL", "most_compact", "reduce_support"]
 
 # Multiples of the target at which the cells and the k-means rounds stop.
 CELLS_UNTIL: Final = 4
@@ -61,6 +62,7 @@ def reduce_support(
     plan: ProductPlan,
     seed: int,
     *,
+    cells_until: int = CELLS_UNTIL,
     map_function: MapFunction = map,
     progress: ProgressCallback | None = None,
     on_source: Callable[[NDArray[np.int64]], None] | None = None,
@@ -83,6 +85,8 @@ def reduce_support(
     seed : int
         Every stage and round draws from a stream of its own, derived from it. On a line nothing is
         drawn.
+    cells_until : int
+        Multiple of the target at which the cells stop. Not on a line.
     map_function : callable
         The result does not depend on it.
     progress : callable, optional
@@ -137,8 +141,8 @@ def reduce_support(
         )  # fmt: skip
         return groups if whole else Groups(alive[groups.members], groups.offsets, groups.keep)
 
-    if len(alive) > TREE_FROM * CELLS_UNTIL * target:
-        n_groups = max(1, CELLS_UNTIL * target // n_moments)
+    if len(alive) > TREE_FROM * cells_until * target:
+        n_groups = max(1, cells_until * target // n_moments)
         groups = cut(len(alive) / n_groups)
         apply("cells", most_compact(points, groups, len(alive) - limit))
     if on_source is not None:

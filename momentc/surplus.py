@@ -34,11 +34,15 @@ from momentc.panel import draw_panel
 from momentc.reduction.kernel_weights import KernelWeights, kernel_sums
 from momentc.reduction.matching import least_change
 
-__all__ = ["Candidate", "Judge", "best_first", "match_surplus", "preference"]
+__all__ = ["SPLINE_CELLS_UNTIL", "Candidate", "Judge", "best_first", "match_surplus", "preference"]
 
 # The spline is r^(2p+1) with this p: measured best for smooth functions, and a tenth worse than
 # p = 1 for those with a kink (docs/algorithm.md).
 SMOOTHNESS: Final = 3
+
+# Multiple of the target at which the cells stop (``momentc.hybrid``) where a spline follows. What
+# they leave stands for all points then, and what it errs the spline cannot mend.
+SPLINE_CELLS_UNTIL: Final = 12
 
 # No weight may fall below this part of its value.
 LEAST_RATIO: Final = 0.1

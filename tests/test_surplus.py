@@ -18,11 +18,20 @@ from momentc.effort import (
     surplus_orders,
     working_order,
 )
+from momentc.hybrid import CELLS_UNTIL, reduce_support
 from momentc.moments.accumulate import accumulate_moments
 from momentc.options import CompressOptions, Effort
 from momentc.panel import draw_panel
+from momentc.pipeline import to_target
 from momentc.pipeline.points import compress_points
-from momentc.surplus import Candidate, Judge, best_first, match_surplus, preference
+from momentc.surplus import (
+    SPLINE_CELLS_UNTIL,
+    Candidate,
+    Judge,
+    best_first,
+    match_surplus,
+    preference,
+)
 
 Array = NDArray[np.float64]
 
@@ -272,11 +281,45 @@ def test_a_matrix_that_cannot_be_factored_leaves_the_weights(
 
 @pytest.mark.parametrize("n", [1000, 40_000])
 def test_from_a_part_of_the_points_as_from_all(n: int) -> None:
-    """Above 12 times the target what the cells left stands for all points."""
+    """Above 36 times the target what the cells left stands for all points."""
     points = np.random.default_rng(n).uniform(-1.0, 1.0, (n, 3))
     plain, matched = errors(points, 3, 300, "low"), errors(points, 3, 300, "normal")
     assert matched["bumps"] < 0.6 * plain["bumps"]
     assert matched["relu"] < plain["relu"]
+
+
+@pytest.mark.parametrize(
+    ("k", "target", "effort", "expected"),
+    [
+        (3, 100, "normal", SPLINE_CELLS_UNTIL),
+        (3, 100, "low", CELLS_UNTIL),
+        (3, 20, "normal", CELLS_UNTIL),  # as many as moments: no weight is free
+        (3, 1100, "normal", CELLS_UNTIL),  # too many for a spline
+    ],
+)
+def test_where_a_spline_follows_the_cells_leave_more(
+    monkeypatch: pytest.MonkeyPatch, k: int, target: int, effort: Effort, expected: int
+) -> None:
+    asked: list[int] = []
+
+    def reduce(*arguments: Any, cells_until: int, **options: Any) -> NDArray[np.int64]:
+        asked.append(cells_until)
+        return reduce_support(*arguments, cells_until=cells_until, **options)
+
+    monkeypatch.setattr(to_target, "reduce_support", reduce)
+    points = np.random.default_rng(k).uniform(-1.0, 1.0, (3000, 3))
+    compress_points(points, np.ones(3000), CompressOptions(k, target, effort=effort))
+    assert asked == [expected]
+
+
+def test_what_stands_for_all_errs_less_than_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With as few points as the reductions alone need, its error would be that of the result."""
+    points = np.random.default_rng(3).uniform(-1.0, 1.0, (40_000, 3))
+    near = errors(points, 3, 500, "normal")
+    monkeypatch.setattr(to_target, "SPLINE_CELLS_UNTIL", CELLS_UNTIL)
+    far = errors(points, 3, 500, "normal")
+    assert near["sigmoid"] < 0.7 * far["sigmoid"]
+    assert near["bumps"] < 0.9 * far["bumps"]
 
 
 def test_columns_with_two_values() -> None:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from momentc.clustering.reach import order_within_clusters
-from momentc.effort import surplus_means
-from momentc.hybrid import reduce_support
+from momentc.effort import SurplusMeans, surplus_means, surplus_orders
+from momentc.hybrid import CELLS_UNTIL, reduce_support
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments
 from momentc.moments.features import legendre_features
@@ -17,7 +17,13 @@ from momentc.options import CompressOptions
 from momentc.progress import ProgressCallback
 from momentc.reduction.matching import least_change
 from momentc.stopwatch import Stopwatch
-from momentc.surplus import Candidate, Judge, best_first, match_surplus
+from momentc.surplus import (
+    SPLINE_CELLS_UNTIL,
+    Candidate,
+    Judge,
+    best_first,
+    match_surplus,
+)
 from momentc.tolerances import group_tolerance
 
 __all__ = ["Task", "reduce_to_target"]
@@ -68,7 +74,7 @@ def reduce_to_target(
     candidates: list[Candidate] = []
     for order in lowered:
         with watch.stage("reduction"):
-            reduced, source = _reduced(task, order)
+            reduced, source = _reduced(task, order, means)
         candidates.append(reduced)
         if means is not None:
             with watch.stage("surplus matching"):
@@ -95,7 +101,7 @@ def reduce_to_target(
 
 
 def _reduced(
-    task: Task, order: int
+    task: Task, order: int, means: SurplusMeans | None
 ) -> tuple[Candidate, tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Reduce at an order.
 
@@ -108,6 +114,8 @@ def _reduced(
     """
     weights = task.weights.copy()
     source = task.points, task.weights
+    m, target = task.points.shape[1], task.options.target
+    matched = means == "spline" and bool(surplus_orders(order, m, target, means))
 
     def keep_source(alive: NDArray[np.int64]) -> None:
         nonlocal source
@@ -115,9 +123,9 @@ def _reduced(
             source = task.points[alive], weights[alive]
 
     kept = reduce_support(
-        task.points, weights, task.options.target, product_plan(task.points.shape[1], order),
-        task.options.seed, map_function=task.map_function,
-        progress=task.progress, on_source=keep_source,
+        task.points, weights, target, product_plan(m, order), task.options.seed,
+        cells_until=SPLINE_CELLS_UNTIL if matched else CELLS_UNTIL,
+        map_function=task.map_function, progress=task.progress, on_source=keep_source,
     )  # fmt: skip
     return Candidate(kept, weights[kept], order, reduced=True), source
 
