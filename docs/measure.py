@@ -28,6 +28,12 @@ FAMILIES: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "share x > 0": lambda x: (x > 0.0).astype(float),
 }
 
+# A constant of the hybrid, the share of the points that is kept, and values of the constant.
+LIMITS: tuple[tuple[str, float, tuple[float, ...]], ...] = (
+    ("GREEDY_FROM", 0.05, (1.1, 1.5, 2.5, 4.0)),
+    ("CELLS_UNTIL", 0.02, (1, 2, 4, 1000)),
+)
+
 
 def say(line: str) -> None:
     """Write one line as soon as it is known."""
@@ -81,10 +87,7 @@ def stages() -> None:
         return np.asarray(np.mean(logs, axis=0))
 
     say("| setting | " + " | ".join(FAMILIES) + " |\n| --- |" + " --- |" * len(FAMILIES))
-    for name, share, values in (
-        ("GREEDY_FROM", 0.05, (1.1, 1.5, 2.5, 4.0)),
-        ("CELLS_UNTIL", 0.02, (1, 2, 4, 1000)),
-    ):
+    for name, share, values in LIMITS:
         in_use = getattr(hybrid, name)
         reference = errors(share)
         for value in values:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from momentc import hybrid
 from momentc.clustering.reach import order_within_clusters
 from momentc.effort import SurplusMeans, surplus_means, surplus_orders
-from momentc.hybrid import CELLS_UNTIL, reduce_support
+from momentc.hybrid import reduce_support
 from momentc.map_function import MapFunction
 from momentc.moments.accumulate import Moments, accumulate_moments
 from momentc.moments.features import legendre_features
@@ -17,13 +18,7 @@ from momentc.options import CompressOptions
 from momentc.progress import ProgressCallback
 from momentc.reduction.matching import least_change
 from momentc.stopwatch import Stopwatch
-from momentc.surplus import (
-    SPLINE_CELLS_UNTIL,
-    Candidate,
-    Judge,
-    best_first,
-    match_surplus,
-)
+from momentc.surplus import SPLINE_CELLS_UNTIL, Candidate, Judge, best_first, match_surplus
 from momentc.tolerances import group_tolerance
 
 __all__ = ["Task", "reduce_to_target"]
@@ -124,7 +119,7 @@ def _reduced(
 
     kept = reduce_support(
         task.points, weights, target, product_plan(m, order), task.options.seed,
-        cells_until=SPLINE_CELLS_UNTIL if matched else CELLS_UNTIL,
+        cells_until=SPLINE_CELLS_UNTIL if matched else hybrid.CELLS_UNTIL,
         map_function=task.map_function, progress=task.progress, on_source=keep_source,
     )  # fmt: skip
     return Candidate(kept, weights[kept], order, reduced=True), source
